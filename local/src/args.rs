@@ -1,0 +1,133 @@
+//! The command line of the program.
+//!
+//! Promises: what is wrong with an argument is one line that names it, its value and what is allowed.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use cwl_local::{Options, parse_rules};
+use lexopt::{Arg, ValueExt};
+
+/// What `--help` prints.
+pub(crate) const HELP: &str = "\
+A CloudWatch Logs endpoint on loopback, with faults on demand.
+
+Usage: cwl-local [OPTIONS]
+
+Options:
+      --listen ADDRESS:PORT  Loopback address to listen on; port 0 takes a free one [default: 127.0.0.1:0]
+      --port-file FILE       Write the port to FILE once it listens
+      --faults FILE          Begin with the fault rules in FILE, a JSON array
+      --discard              Count events and requests, and keep neither
+      --access-key KEY       The access key id that is known [default: test]
+      --secret-key KEY       Its secret access key [default: test]
+  -h, --help                 Print this and exit
+  -V, --version              Print the version and exit
+
+It listens until SIGINT or SIGTERM. While it runs:
+  GET, PUT, POST, DELETE /_local/faults   list, replace, add to, clear the fault rules
+  DELETE /_local/faults/ID                remove one
+  GET /_local/stats                       counters by operation and by log group
+";
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// Listen.
+    Run {
+        /// With these settings.
+        options: Box<Options>,
+        /// And write the port here.
+        port_file: Option<PathBuf>,
+    },
+    /// Print the help.
+    Help,
+    /// Print the version.
+    Version,
+}
+
+/// Reads the arguments that follow the program's name.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, String> {
+    let mut parser = lexopt::Parser::from_args(args);
+    let mut options = Options::default();
+    let mut port_file = None;
+    while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
+        match arg {
+            Arg::Long("listen") => options.listen = listen(&text(&mut parser, "--listen")?)?,
+            Arg::Long("port-file") => port_file = Some(PathBuf::from(text(&mut parser, "--port-file")?)),
+            Arg::Long("faults") => {
+                let path = PathBuf::from(text(&mut parser, "--faults")?);
+                options.faults = rules(&path)?;
+            }
+            Arg::Long("discard") => options.discard = true,
+            Arg::Long("access-key") => options.access_key = text(&mut parser, "--access-key")?,
+            Arg::Long("secret-key") => options.secret_key = text(&mut parser, "--secret-key")?,
+            Arg::Short('h') | Arg::Long("help") => return Ok(Asked::Help),
+            Arg::Short('V') | Arg::Long("version") => return Ok(Asked::Version),
+            other => return Err(format!("{}; see --help for what is allowed", other.unexpected())),
+        }
+    }
+    Ok(Asked::Run { options: Box::new(options), port_file })
+}
+
+fn text(parser: &mut lexopt::Parser, name: &str) -> Result<String, String> {
+    let value = parser.value().and_then(|value| value.string());
+    value.map_err(|error| format!("{name}: {error}")).and_then(|value| {
+        if value.is_empty() { Err(format!("{name} is empty; allowed is a value")) } else { Ok(value) }
+    })
+}
+
+fn listen(value: &str) -> Result<SocketAddr, String> {
+    let allowed = "allowed is ADDRESS:PORT of a loopback address, such as 127.0.0.1:0";
+    match value.parse::<SocketAddr>() {
+        Ok(addr) if addr.ip().is_loopback() => Ok(addr),
+        Ok(_) => Err(format!("--listen is {value}, which others can reach; {allowed}")),
+        Err(_) => Err(format!("--listen is {value}; {allowed}")),
+    }
+}
+
+fn rules(path: &Path) -> Result<Vec<cwl_local::Rule>, String> {
+    let file = path.display();
+    let json = std::fs::read_to_string(path).map_err(|error| format!("--faults {file}: {error}"))?;
+    parse_rules(&json).map_err(|error| format!("--faults {file}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Result<Asked, String> {
+        parse(args.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn every_option_is_taken() {
+        let args =
+            ["--listen", "[::1]:7", "--port-file=p", "--discard", "--access-key", "a", "--secret-key=s"];
+        let Ok(Asked::Run { options, port_file }) = parsed(&args) else { panic!("not taken") };
+        assert_eq!(options.listen.to_string(), "[::1]:7");
+        assert_eq!(
+            (options.access_key.as_str(), options.secret_key.as_str(), options.discard),
+            ("a", "s", true)
+        );
+        assert_eq!(port_file, Some(PathBuf::from("p")));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_value_and_what_is_allowed() {
+        for (args, named) in [
+            (&["--listen", "nowhere"][..], "--listen is nowhere; allowed is ADDRESS:PORT"),
+            (&["--listen", "0.0.0.0:0"], "--listen is 0.0.0.0:0, which others can reach"),
+            (&["--listen"], "--listen"),
+            (&["--faults", "/nonexistent/rules.json"], "--faults /nonexistent/rules.json"),
+            (&["--discard=yes"], "--discard"),
+            (&["--what"], "--what"),
+            (&["stray"], "stray"),
+        ] {
+            let error = parsed(args).unwrap_err();
+            assert!(error.contains(named), "{args:?}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+}

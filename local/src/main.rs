@@ -1,0 +1,63 @@
+//! The program: a [`cwl_local::Local`] that listens until SIGINT or SIGTERM.
+//!
+//! Exit codes: 0 after a signal, 1 when it cannot listen or write its port file, 2 for wrong arguments or rules.
+#![deny(unsafe_code)]
+
+mod args;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::{fs, io};
+
+use cwl_local::{Local, Options};
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    match args::parse(std::env::args_os().skip(1)) {
+        Ok(args::Asked::Help) => print!("{}", args::HELP),
+        Ok(args::Asked::Version) => println!("cwl-local {}", env!("CARGO_PKG_VERSION")),
+        Ok(args::Asked::Run { options, port_file }) => {
+            if let Err(error) = run(*options, port_file.as_deref()) {
+                eprintln!("cwl-local: {error}");
+                return ExitCode::from(1);
+            }
+        }
+        Err(error) => {
+            eprintln!("cwl-local: {error}");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(options: Options, port_file: Option<&Path>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))?;
+    runtime.block_on(async {
+        // Before anybody can know the port, so that a signal never finds the default action.
+        let handler = |kind| signal(kind).map_err(|error| format!("cannot handle signals: {error}"));
+        let (mut interrupt, mut terminate) =
+            (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?);
+        let local = Local::start(options).map_err(|error| error.to_string())?;
+        eprintln!("cwl-local: listening on {}", local.endpoint());
+        if let Some(path) = port_file {
+            write_whole(path, &format!("{}\n", local.addr().port()))
+                .map_err(|error| format!("cannot write --port-file {}: {error}", path.display()))?;
+        }
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        Ok(())
+    })
+}
+
+/// Who sees the file sees all of it.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}", std::process::id()));
+    fs::write(&temporary, text)?;
+    fs::rename(&temporary, path)
+}
