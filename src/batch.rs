@@ -1,0 +1,367 @@
+//! A batch: the events of one target that go out in one request.
+//!
+//! While it is open, each event is written once, as JSON, straight into what will be the request's body; a
+//! sealed batch takes no more events. Two types, so that a sealed batch cannot be added to and an open one
+//! cannot be sent. Invariants:
+//!
+//! * a batch keeps every limit of [`crate::limits`];
+//! * its memory is reserved before it is taken, and given back when the batch is dropped;
+//! * the body is put in order and compressed once; every attempt sends the same bytes.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flate2::write::GzEncoder;
+use tokio::time::Instant;
+
+use crate::ack::{Outcome, Outcomes, Receipt};
+use crate::config::Compression;
+use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BATCH_SPAN_MS, EVENT_OVERHEAD_BYTES};
+use crate::memory::{Account, Charge, NoRoom, Standing};
+use crate::message::Message;
+
+/// What a batch takes besides its body and its index.
+const FIXED_CHARGE: usize = 256;
+
+/// JSON around one message, the widest timestamp included.
+const EVENT_JSON_BYTES: usize = r#"{"timestamp":-9223372036854775808,"message":""},"#.len();
+
+/// Most room that a batch's body starts with.
+const BODY_START_BYTES: usize = 1024;
+
+/// Why an event did not get into an open batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAdded {
+    /// The batch is full; the event belongs into the next one.
+    BatchFull,
+    /// There is no memory for it.
+    NoRoom,
+}
+
+impl From<NoRoom> for NotAdded {
+    fn from(NoRoom: NoRoom) -> Self {
+        NotAdded::NoRoom
+    }
+}
+
+/// Where an event stands in the body, its comma included.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    timestamp_ms: i64,
+    start: u32,
+    bytes: u32,
+}
+
+/// A batch that takes events.
+#[derive(Debug)]
+pub struct OpenBatch {
+    id: u64,
+    opened_at: Instant,
+    body: Vec<u8>,
+    index: Vec<Entry>,
+    counted_bytes: usize,
+    oldest_ms: i64,
+    newest_ms: i64,
+    in_order: bool,
+    receipt: Receipt,
+    charge: Charge,
+}
+
+impl OpenBatch {
+    /// An empty batch whose body begins with `prefix`, with the memory for `first`.
+    pub fn open(
+        id: u64,
+        prefix: &[u8],
+        account: &Arc<Account>,
+        outcomes: &Arc<Outcomes>,
+        first: &Message<'_>,
+        standing: Standing,
+        now: Instant,
+    ) -> Result<Self, NoRoom> {
+        let mut charge = Charge::empty(account);
+        charge.grow_for_push(Self::charge_of_one(prefix.len(), first), standing)?;
+        let mut body = Vec::new();
+        body.try_reserve_exact(prefix.len()).map_err(|_| NoRoom)?;
+        body.extend_from_slice(prefix);
+        Ok(OpenBatch {
+            id,
+            opened_at: now,
+            body,
+            index: Vec::new(),
+            counted_bytes: 0,
+            oldest_ms: i64::MAX,
+            newest_ms: i64::MIN,
+            in_order: true,
+            receipt: Receipt::new(outcomes),
+            charge,
+        })
+    }
+
+    /// The least that a batch with just this event is charged.
+    pub fn charge_of_one(prefix_bytes: usize, message: &Message<'_>) -> usize {
+        FIXED_CHARGE + prefix_bytes + EVENT_JSON_BYTES + message.json_bytes() + size_of::<Entry>()
+    }
+
+    /// Its place in the order of its target's batches.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// When its first event came.
+    pub fn opened_at(&self) -> Instant {
+        self.opened_at
+    }
+
+    /// Whether it holds nothing yet.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Whether not even the smallest event would still fit.
+    pub fn is_full(&self) -> bool {
+        self.index.len() == BATCH_EVENTS_MAX || self.counted_bytes + EVENT_OVERHEAD_BYTES >= BATCH_BYTES_MAX
+    }
+
+    /// Adds an event, or says why not and stays as it was.
+    pub fn add(
+        &mut self,
+        timestamp_ms: i64,
+        message: &Message<'_>,
+        standing: Standing,
+    ) -> Result<(), NotAdded> {
+        let counted_bytes = self.counted_bytes + message.text_bytes() + EVENT_OVERHEAD_BYTES;
+        let (oldest_ms, newest_ms) = (self.oldest_ms.min(timestamp_ms), self.newest_ms.max(timestamp_ms));
+        if self.index.len() == BATCH_EVENTS_MAX
+            || counted_bytes > BATCH_BYTES_MAX
+            || newest_ms - oldest_ms > BATCH_SPAN_MS
+        {
+            return Err(NotAdded::BatchFull);
+        }
+        // Events are put in order by writing them anew, which takes the room of a second body.
+        let in_order = self.in_order && timestamp_ms >= self.newest_ms;
+        self.make_room(EVENT_JSON_BYTES + message.json_bytes(), in_order, standing)?;
+
+        let start = self.body.len();
+        self.body.extend_from_slice(br#"{"timestamp":"#);
+        self.body.extend_from_slice(itoa::Buffer::new().format(timestamp_ms).as_bytes());
+        self.body.extend_from_slice(br#","message":""#);
+        message.write_json(&mut self.body);
+        self.body.extend_from_slice(br#""},"#);
+        // A body is at most six times BATCH_BYTES_MAX plus the events' own JSON, which fits 32 bits.
+        self.index.push(Entry { timestamp_ms, start: start as u32, bytes: (self.body.len() - start) as u32 });
+        self.receipt.add(message.text_bytes());
+        (self.counted_bytes, self.oldest_ms, self.newest_ms, self.in_order) =
+            (counted_bytes, oldest_ms, newest_ms, in_order);
+        Ok(())
+    }
+
+    /// Makes room for one more event of `json_bytes`, growing by doubling where the memory allows it.
+    fn make_room(&mut self, json_bytes: usize, in_order: bool, standing: Standing) -> Result<(), NotAdded> {
+        let body_needed = self.body.len() + json_bytes;
+        let index_needed = self.index.len() + 1;
+        if body_needed <= self.body.capacity()
+            && index_needed <= self.index.capacity()
+            && in_order == self.in_order
+        {
+            return Ok(());
+        }
+        let doubled = |capacity: usize, needed: usize, least: usize| match needed <= capacity {
+            true => capacity,
+            false => needed.max(capacity * 2).max(least),
+        };
+        let generous = (
+            doubled(self.body.capacity(), body_needed, BODY_START_BYTES),
+            doubled(self.index.capacity(), index_needed, 4),
+        );
+        let exact = (body_needed.max(self.body.capacity()), index_needed.max(self.index.capacity()));
+        let batch_max = self.charge.batch_max();
+        for (body, index) in [generous, exact] {
+            let wanted = Self::charge_for(body, index, in_order);
+            if wanted > batch_max && !self.is_empty() {
+                continue;
+            }
+            let more = wanted.saturating_sub(self.charge.bytes());
+            if self.charge.grow_for_push(more, standing).is_ok() {
+                let reserved = self.body.try_reserve_exact(body - self.body.len()).is_ok()
+                    && self.index.try_reserve_exact(index - self.index.len()).is_ok();
+                return if reserved { Ok(()) } else { Err(NotAdded::NoRoom) };
+            }
+        }
+        let too_large = Self::charge_for(exact.0, exact.1, in_order) > batch_max && !self.is_empty();
+        Err(if too_large { NotAdded::BatchFull } else { NotAdded::NoRoom })
+    }
+
+    fn charge_for(body: usize, index: usize, in_order: bool) -> usize {
+        let bodies = if in_order { body } else { 2 * body };
+        FIXED_CHARGE + bodies + index * size_of::<Entry>()
+    }
+
+    /// Ends the batch: it takes no more events.
+    pub fn seal(self) -> Batch {
+        Batch {
+            id: self.id,
+            counted_bytes: self.counted_bytes,
+            opened_at: self.opened_at,
+            first_attempt: None,
+            payload: Payload::Written { body: self.body, index: self.index, in_order: self.in_order },
+            receipt: self.receipt,
+            charge: self.charge,
+        }
+    }
+}
+
+/// A sealed batch.
+#[derive(Debug)]
+pub struct Batch {
+    id: u64,
+    counted_bytes: usize,
+    opened_at: Instant,
+    first_attempt: Option<Instant>,
+    payload: Payload,
+    receipt: Receipt,
+    charge: Charge,
+}
+
+#[derive(Debug)]
+enum Payload {
+    /// As the pushes wrote it: each event followed by a comma, in the order pushed.
+    Written { body: Vec<u8>, index: Vec<Entry>, in_order: bool },
+    /// As it goes over the wire.
+    Encoded(Body),
+}
+
+/// A request body as it goes over the wire. A clone shares the bytes.
+#[derive(Clone, Debug)]
+pub struct Body {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// Whether they are gzip.
+    pub gzip: bool,
+}
+
+impl Batch {
+    /// Its place in the order of its target's batches.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// How many events it holds.
+    pub fn events(&self) -> usize {
+        self.receipt.events()
+    }
+
+    /// Bytes as the service counts them.
+    pub fn counted_bytes(&self) -> usize {
+        self.counted_bytes
+    }
+
+    /// When its first event came.
+    pub fn opened_at(&self) -> Instant {
+        self.opened_at
+    }
+
+    /// When it was first tried, if it was.
+    pub fn first_attempt(&self) -> Option<Instant> {
+        self.first_attempt
+    }
+
+    /// Notes an attempt.
+    pub fn attempted(&mut self, now: Instant) {
+        self.first_attempt.get_or_insert(now);
+    }
+
+    /// Ends the batch: the service took all of its events but `rejected`.
+    pub fn delivered(self, rejected: usize) {
+        self.receipt.delivered(rejected);
+    }
+
+    /// Ends the batch: all of its events ended so.
+    pub fn settle(self, outcome: Outcome) {
+        self.receipt.settle(outcome);
+    }
+
+    /// The request's body, put in order and compressed at the first call and kept for the next attempts.
+    pub fn body(&mut self, compression: Compression) -> Body {
+        if let Payload::Written { body, index, in_order } = &mut self.payload {
+            let (mut body, mut index) = (std::mem::take(body), std::mem::take(index));
+            let prefix_bytes = index.first().map_or(body.len(), |entry| entry.start as usize);
+            if !*in_order {
+                body = in_time_order(&body, &mut index, prefix_bytes);
+            }
+            drop(index);
+            body.pop();
+            body.extend_from_slice(b"]}");
+            self.charge.shrink_to(FIXED_CHARGE + body.capacity());
+            let compressed = match compression {
+                Compression::None => None,
+                Compression::Gzip(level) => compress(&body, level, &mut self.charge),
+            };
+            let encoded = match compressed {
+                Some(bytes) => Body { bytes: bytes.into(), gzip: true },
+                None => Body { bytes: body.into(), gzip: false },
+            };
+            self.payload = Payload::Encoded(encoded);
+        }
+        match &self.payload {
+            Payload::Encoded(body) => body.clone(),
+            Payload::Written { .. } => unreachable!("was encoded above"),
+        }
+    }
+}
+
+/// The same body with its events by time; events of one time stay in the order pushed.
+fn in_time_order(body: &[u8], index: &mut [Entry], prefix_bytes: usize) -> Vec<u8> {
+    index.sort_by_key(|entry| entry.timestamp_ms);
+    let mut ordered = Vec::with_capacity(body.len() + 1);
+    ordered.extend_from_slice(&body[..prefix_bytes]);
+    for entry in index {
+        ordered.extend_from_slice(&body[entry.start as usize..][..entry.bytes as usize]);
+    }
+    ordered
+}
+
+/// The body as gzip, its memory charged in the place of the plain body's; none when that would not save at
+/// least a quarter, or when there is no memory for both at once.
+fn compress(body: &[u8], level: u32, charge: &mut Charge) -> Option<Vec<u8>> {
+    let most = body.len() / 4 * 3;
+    let charged = charge.bytes();
+    charge.grow_for_work(most).ok()?;
+    let mut compressed = Vec::new();
+    let encoded = compressed.try_reserve_exact(most).is_ok().then(|| {
+        let mut encoder =
+            GzEncoder::new(Bounded { bytes: compressed, most }, flate2::Compression::new(level));
+        encoder.write_all(body).and_then(|()| encoder.finish())
+    });
+    match encoded {
+        Some(Ok(Bounded { mut bytes, .. })) => {
+            bytes.shrink_to_fit();
+            charge.shrink_to(FIXED_CHARGE + bytes.capacity());
+            Some(bytes)
+        }
+        _ => {
+            charge.shrink_to(charged);
+            None
+        }
+    }
+}
+
+/// A writer that refuses what would pass the room reserved for it.
+struct Bounded {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > self.most {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

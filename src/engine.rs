@@ -1,0 +1,307 @@
+//! What all parts of a sink share, and the way in: a push, up to the moment when its batch may be sent.
+//!
+//! The engine takes the service, the clock and the randomness from outside and runs on whatever runtime its
+//! tasks are started on, so that a test can determine a whole run.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use thiserror::Error;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Instant;
+use tracing::info;
+
+use crate::ack::{Outcome, Outcomes};
+use crate::clock::Clock;
+use crate::config::{Config, WhenFull};
+use crate::countdown::Countdown;
+use crate::flush_timer::{self, Ask, FlushTimers};
+use crate::limits;
+use crate::logs_api::LogsApi;
+use crate::memory::Budget;
+use crate::message::Message;
+use crate::pool::{self, ReadyLine};
+use crate::queue::{Effects, Queue, QueueSnapshot, Refusal, timely};
+use crate::registry::Registry;
+use crate::retry::{self, Backoff, RetryHeap};
+use crate::stats::{Snapshot, Stats};
+use crate::target_manager::TargetManager;
+
+/// Memory kept for compressing, for each thread that may be at it.
+const HEADROOM_PER_THREAD: usize = 1024 * 1024;
+
+/// What an engine takes from outside.
+pub struct Parts {
+    /// The service.
+    pub api: Arc<dyn LogsApi>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Seed of the jitter.
+    pub seed: u64,
+}
+
+/// An event as it is pushed.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// Milliseconds since the Unix epoch. None: the last timestamp that the same target was given, else now.
+    pub timestamp_ms: Option<i64>,
+    /// Any bytes but none at all; what is not UTF-8 becomes U+FFFD.
+    pub message: &'a [u8],
+}
+
+/// Why an event was not taken. Nothing of it is kept then.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[allow(missing_docs)] // each variant's text says it
+pub enum PushError {
+    #[error(
+        "the message is empty; CloudWatch Logs takes messages of 1 to {} bytes",
+        limits::MESSAGE_BYTES_MAX
+    )]
+    Empty,
+    #[error(
+        "the message has {bytes} bytes as UTF-8; CloudWatch Logs takes at most {}",
+        limits::MESSAGE_BYTES_MAX
+    )]
+    TooLarge { bytes: usize },
+    #[error(
+        "the event takes {needs} bytes of memory, and a target may hold {limit} (buffer_max_bytes, target_buffer_max_bytes)"
+    )]
+    NeverFits { needs: usize, limit: usize },
+    #[error("timestamp_ms is {timestamp_ms}; allowed are milliseconds since 1970, or 0 for none")]
+    NegativeTimestamp { timestamp_ms: i64 },
+    #[error("timestamp_ms is {timestamp_ms}, {} s ago; CloudWatch Logs takes events of at most 14 days", (now_ms - timestamp_ms) / 1000)]
+    TooOld { timestamp_ms: i64, now_ms: i64 },
+    #[error("timestamp_ms is {timestamp_ms}, {} s ahead; CloudWatch Logs takes events of at most 2 hours", (timestamp_ms - now_ms) / 1000)]
+    TooNew { timestamp_ms: i64, now_ms: i64 },
+    #[error("the event has no {0}, and the option {0} is not set")]
+    NoTarget(&'static str),
+    #[error("{0}")]
+    BadName(String),
+    #[error(
+        "no room: {buffered} of {limit} bytes (buffer_max_bytes) are taken, {held} of them by this target"
+    )]
+    Full { buffered: usize, limit: usize, held: usize },
+    #[error("the sink is shut down")]
+    Closed,
+}
+
+/// See the module.
+pub struct Engine {
+    pub(crate) config: Config,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) registry: Registry,
+    pub(crate) ready: ReadyLine,
+    pub(crate) retries: RetryHeap,
+    pub(crate) timers: FlushTimers,
+    pub(crate) targets: TargetManager,
+    pub(crate) outcomes: Arc<Outcomes>,
+    pub(crate) stats: Stats,
+    pub(crate) api: Arc<dyn LogsApi>,
+    clock: Arc<dyn Clock>,
+    /// Guards the source of jitter. Nothing awaits while holding it.
+    rng: Mutex<fastrand::Rng>,
+    /// When the sink will be shut down, once it is closing. Nothing awaits while holding it.
+    closing: Mutex<Option<Closing>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Closing {
+    deadline: Option<Instant>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Makes an engine of a checked configuration and starts its tasks on the runtime.
+    pub fn start(config: Config, parts: Parts, runtime: &Handle) -> Arc<Self> {
+        let headroom = config.worker_threads.saturating_mul(HEADROOM_PER_THREAD);
+        let budget = Budget::new(config.buffer_max_bytes, config.target_buffer_max_bytes, headroom);
+        let (timers, asked) = FlushTimers::new();
+        let engine = Arc::new(Engine {
+            budget: Arc::new(budget),
+            registry: Registry::default(),
+            ready: ReadyLine::new(),
+            retries: RetryHeap::new(),
+            timers,
+            targets: TargetManager::default(),
+            outcomes: Arc::default(),
+            stats: Stats::default(),
+            api: parts.api,
+            clock: parts.clock,
+            rng: Mutex::new(fastrand::Rng::with_seed(parts.seed)),
+            closing: Mutex::new(None),
+            config,
+        });
+        engine.clone().start_tasks(asked, runtime);
+        engine
+    }
+
+    fn start_tasks(self: Arc<Self>, asked: UnboundedReceiver<Ask>, runtime: &Handle) {
+        for _ in 0..self.config.concurrency {
+            runtime.spawn(pool::work(self.clone()));
+        }
+        runtime.spawn(retry::process_retries(self.clone()));
+        runtime.spawn(flush_timer::run_flush_timers(self, asked));
+    }
+
+    /// The queue of a target, made if it is new. A missing name is the configured one.
+    pub fn target(&self, group: Option<&str>, stream: Option<&str>) -> Result<Arc<Queue>, PushError> {
+        let group = group.or(self.config.log_group.as_deref()).ok_or(PushError::NoTarget("log_group"))?;
+        let stream = stream.or(self.config.log_stream.as_deref()).ok_or(PushError::NoTarget("log_stream"))?;
+        if let Some(queue) = self.registry.get(group, stream) {
+            return Ok(queue);
+        }
+        limits::check_group_name(group).map_err(PushError::BadName)?;
+        limits::check_stream_name(stream).map_err(PushError::BadName)?;
+        let make = || Queue::new(group, stream, self.config.target_concurrency, &self.budget, &self.outcomes);
+        self.registry.get_or_insert(group, stream, make).ok_or(PushError::Closed)
+    }
+
+    /// Takes one event, or says at once why not. Never blocks: [`PushError::Full`] is for the caller to wait
+    /// out, if that is what `when_full` asks for.
+    pub fn push(&self, queue: &Arc<Queue>, event: &Event<'_>) -> Result<(), PushError> {
+        if event.message.is_empty() {
+            return Err(PushError::Empty);
+        }
+        let now_ms = self.clock.now_ms();
+        if let Some(timestamp_ms) = event.timestamp_ms.filter(|stamp| !timely(*stamp, now_ms)) {
+            return Err(match timestamp_ms {
+                ..0 => PushError::NegativeTimestamp { timestamp_ms },
+                _ if timestamp_ms < now_ms => PushError::TooOld { timestamp_ms, now_ms },
+                _ => PushError::TooNew { timestamp_ms, now_ms },
+            });
+        }
+        let message = Message::measure(event.message);
+        if message.text_bytes() > limits::MESSAGE_BYTES_MAX {
+            return Err(PushError::TooLarge { bytes: message.text_bytes() });
+        }
+        let drop_oldest = self.config.when_full == WhenFull::DropOldest;
+        loop {
+            let (pushed, effects) = queue.push(event.timestamp_ms, &message, now_ms, drop_oldest);
+            self.apply(queue, effects);
+            match pushed {
+                Ok(()) => return Ok(()),
+                Err(Refusal::Closed) => return Err(PushError::Closed),
+                Err(Refusal::NeverFits { needs, limit }) => {
+                    return Err(PushError::NeverFits { needs, limit });
+                }
+                Err(Refusal::Full) if drop_oldest && self.drop_oldest_of_the_largest() => continue,
+                Err(Refusal::Full) => {
+                    self.timers.seal_all();
+                    return Err(PushError::Full {
+                        buffered: self.budget.used(),
+                        limit: self.config.buffer_max_bytes,
+                        held: queue.buffered_bytes(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// The target has nothing left to drop, so whoever holds the most makes room.
+    fn drop_oldest_of_the_largest(&self) -> bool {
+        let mut queues = self.registry.all();
+        queues.sort_by_key(|queue| std::cmp::Reverse(queue.buffered_bytes()));
+        queues.iter().any(|queue| {
+            let (dropped, effects) = queue.drop_oldest();
+            self.apply(queue, effects);
+            dropped
+        })
+    }
+
+    /// Does what a change of a queue asks for.
+    pub(crate) fn apply(&self, queue: &Arc<Queue>, effects: Effects) {
+        if effects.ready {
+            self.ready.push(queue.clone());
+        }
+        if let Some(opened_at) = effects.arm_timer {
+            self.timers.arm(queue, opened_at);
+        }
+        if effects.closed {
+            info!("{}: gets through again", queue.name());
+        }
+    }
+
+    /// Seals and sends everything; the countdown is done when all events accepted before the call are final.
+    pub fn flush(&self) -> Arc<Countdown> {
+        let countdown = Arc::<Countdown>::default();
+        for queue in self.registry.all() {
+            let effects = queue.flush(countdown.part());
+            self.apply(&queue, effects);
+        }
+        countdown
+    }
+
+    /// Takes no more events, and sends what there is; what would only be tried again after the deadline ends
+    /// as abandoned at once. The countdown is done when every event is final.
+    pub fn close(&self, deadline: Option<Instant>) -> Arc<Countdown> {
+        *self.closing.lock().unwrap_or_else(PoisonError::into_inner) = Some(Closing { deadline });
+        self.registry.close();
+        let countdown = Arc::<Countdown>::default();
+        for queue in self.registry.all() {
+            let effects = queue.close(countdown.part());
+            self.apply(&queue, effects);
+        }
+        self.budget.wake_all();
+        countdown
+    }
+
+    /// Ends everything that still waits as abandoned and sends the workers home. What is in flight ends when
+    /// its task does.
+    pub fn stop(&self) {
+        self.ready.close();
+        self.retries.close();
+        for queue in self.registry.all() {
+            let effects = queue.abandon();
+            self.apply(&queue, effects);
+        }
+    }
+
+    /// Whether the sink will be shut down before that.
+    pub(crate) fn closes_before(&self, due: Instant) -> bool {
+        let closing = *self.closing.lock().unwrap_or_else(PoisonError::into_inner);
+        closing.and_then(|closing| closing.deadline).is_some_and(|deadline| deadline <= due)
+    }
+
+    /// How long to wait after so many failures in a row.
+    pub(crate) fn delay(&self, backoff: Backoff, failures: u32) -> std::time::Duration {
+        backoff.delay(failures, &mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the sink did and holds.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        self.stats.fill(&mut snapshot);
+        // Outcomes are read before what was accepted, so that pending never comes out too low.
+        let ended = Outcome::ALL.map(|outcome| self.outcomes.events(outcome));
+        [
+            snapshot.delivered_events,
+            snapshot.rejected_events,
+            snapshot.dropped_events,
+            snapshot.abandoned_events,
+        ] = ended;
+        snapshot.delivered_bytes = self.outcomes.delivered_bytes();
+        for queue in self.registry.all() {
+            let (counts, closed) = queue.counts();
+            snapshot.targets += 1;
+            snapshot.targets_failing += u64::from(!closed);
+            snapshot.accepted_events += counts.accepted;
+            snapshot.accepted_bytes += counts.accepted_bytes;
+        }
+        snapshot.pending_events = snapshot.accepted_events.saturating_sub(ended.iter().sum());
+        snapshot.buffered_bytes = self.budget.used() as u64;
+        snapshot.buffered_bytes_peak = self.budget.peak() as u64;
+        snapshot
+    }
+
+    /// What each target looks like, by group and stream.
+    pub fn target_snapshots(&self) -> Vec<QueueSnapshot> {
+        let mut targets: Vec<_> = self.registry.all().iter().map(|queue| queue.snapshot()).collect();
+        targets.sort_by(|a, b| (&a.group, &a.stream).cmp(&(&b.group, &b.stream)));
+        targets
+    }
+}

@@ -1,0 +1,56 @@
+//! Configurations.
+
+use std::ffi::c_char;
+
+use super::boundary::{self, Fault, Kind, enter};
+use super::status::cwl_status;
+use crate::config::Config;
+
+/// A configuration: options set by key and value, for `cwl_sink_open`. Opaque. Not to be used by two threads
+/// at the same time.
+pub struct cwl_config {
+    _opaque: [u8; 0],
+}
+
+impl Kind for cwl_config {
+    type Value = Config;
+    const NAME: &'static str = "cwl_config";
+    const MARK: u64 = u64::from_le_bytes(*b"cwlconfg");
+}
+
+/// A configuration with every option at its default. Free it with `cwl_config_free`. NULL only for a defect in
+/// the library. Does not block; any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn cwl_config_new() -> *mut cwl_config {
+    boundary::guarded(|| boundary::give(Config::default())).unwrap_or(std::ptr::null_mut())
+}
+
+/// Sets one option. Key and value are text in UTF-8 that ends in NUL; both are copied. The README lists the
+/// options, their bounds and defaults.
+///
+/// Returns `CWL_ERR_CONFIG` for a key that does not exist and for a value that the option does not take;
+/// `cwl_last_error` then names the key, the value and what is allowed, and the configuration is as it was.
+/// Does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cwl_config_set(
+    config: *mut cwl_config,
+    key: *const c_char,
+    value: *const c_char,
+) -> cwl_status {
+    enter(|| {
+        // SAFETY: the three pointers are what the host says they are; each is checked.
+        let (config, key, value) = unsafe {
+            (boundary::borrow_mut(config)?, boundary::text("key", key)?, boundary::text("value", value)?)
+        };
+        let key = key.ok_or_else(|| Fault::argument("key is NULL"))?;
+        let value = value.ok_or_else(|| Fault::argument(format!("the value for option {key:?} is NULL")))?;
+        config.set(key, value).map_err(|error| Fault::new(cwl_status::CWL_ERR_CONFIG, error))
+    })
+}
+
+/// Frees a configuration. NULL is allowed. Sinks opened with it go on: they have a copy.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cwl_config_free(config: *mut cwl_config) {
+    // SAFETY: a live configuration or NULL, by the host's word, and not used any more.
+    boundary::guarded(|| drop(unsafe { boundary::take_back(config) }));
+}

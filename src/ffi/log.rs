@@ -1,0 +1,155 @@
+//! The library's own diagnostics, on their way to the host.
+
+use std::ffi::{CString, c_char, c_void};
+use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use once_cell::sync::OnceCell;
+use tracing::field::{Field, Visit};
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use super::boundary::{Fault, enter};
+use super::status::cwl_status;
+use crate::threads;
+
+/// How grave a diagnostic is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum cwl_log_level {
+    /// A defect in the library.
+    CWL_LOG_ERROR = 1,
+    /// Something that an operator should know: a target fails, events are given up.
+    CWL_LOG_WARN = 2,
+    /// What happens once in a while: a group is created, a target gets through again.
+    CWL_LOG_INFO = 3,
+    /// Every request.
+    CWL_LOG_DEBUG = 4,
+    /// Everything.
+    CWL_LOG_TRACE = 5,
+}
+
+/// Takes a diagnostic: its level (`cwl_log_level`), a sentence in UTF-8 that ends in NUL and is valid during
+/// the call only, and the `user` pointer that was given with the callback.
+///
+/// Called from the library's threads and from the host's own, several at the same time, never while a lock of
+/// the library is held. It may push events, which then make no diagnostics of their own; calls that wait for
+/// the library (`cwl_flush`, `cwl_shutdown`, `cwl_sink_open`) and `cwl_set_log_callback` return
+/// `CWL_ERR_IN_CALLBACK` there.
+pub type cwl_log_callback =
+    Option<unsafe extern "C" fn(level: i32, message: *const c_char, user: *mut c_void)>;
+
+struct Host {
+    callback: unsafe extern "C" fn(level: i32, message: *const c_char, user: *mut c_void),
+    user: *mut c_void,
+}
+
+// SAFETY: the host promises that its callback and `user` may be used from any thread.
+unsafe impl Send for Host {}
+// SAFETY: as above.
+unsafe impl Sync for Host {}
+
+/// Who is called. Held for reading during the call, so that a change waits until the old callback has left.
+static HOST: RwLock<Option<Host>> = RwLock::new(None);
+
+/// The gravest-but-least level that is wanted; 0 for none.
+static WANTED: AtomicU8 = AtomicU8::new(0);
+
+/// Sends the library's diagnostics of `level` (`cwl_log_level`) and graver ones to `callback`, for all sinks of
+/// the process; NULL ends it. Without a callback the library says nothing: it never writes to stdout or
+/// stderr.
+///
+/// Returns once the callback that was set before is not running any more. Any thread, but not inside the
+/// callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cwl_set_log_callback(
+    level: i32,
+    callback: cwl_log_callback,
+    user: *mut c_void,
+) -> cwl_status {
+    enter(|| {
+        let wanted = match u8::try_from(level) {
+            Ok(level @ 1..=5) => level,
+            _ if callback.is_none() => 0,
+            _ => {
+                return Err(Fault::argument(format!("level is {level}; allowed are 1 (error) to 5 (trace)")));
+            }
+        };
+        if threads::is_in_callback() {
+            return Err(Fault::new(
+                cwl_status::CWL_ERR_IN_CALLBACK,
+                "the log callback cannot be changed from inside itself",
+            ));
+        }
+        static SUBSCRIBED: OnceCell<()> = OnceCell::new();
+        SUBSCRIBED.get_or_init(|| {
+            // In a shared object nobody else can have set one; in a Rust program the host's own stays.
+            let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(HostLayer));
+        });
+        let mut host = HOST.write().unwrap_or_else(PoisonError::into_inner);
+        *host = callback.map(|callback| Host { callback, user });
+        WANTED.store(if host.is_some() { wanted } else { 0 }, Ordering::Relaxed);
+        Ok(())
+    })
+}
+
+/// Passes on what the library itself says; the crates below it are silent.
+struct HostLayer;
+
+impl HostLayer {
+    fn is_ours(metadata: &Metadata<'_>) -> bool {
+        metadata.target().split("::").next() == Some(env!("CARGO_CRATE_NAME")) && metadata.is_event()
+    }
+}
+
+fn number(level: &Level) -> u8 {
+    match *level {
+        Level::ERROR => 1,
+        Level::WARN => 2,
+        Level::INFO => 3,
+        Level::DEBUG => 4,
+        Level::TRACE => 5,
+    }
+}
+
+impl<S: Subscriber> Layer<S> for HostLayer {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if Self::is_ours(metadata) { Interest::sometimes() } else { Interest::never() }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        number(metadata.level()) <= WANTED.load(Ordering::Relaxed)
+            && Self::is_ours(metadata)
+            && !threads::is_in_callback()
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let level = number(event.metadata().level());
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        let Ok(message) = CString::new(text.0.replace('\0', "\u{FFFD}")) else { return };
+        threads::call_back(|| {
+            let host = HOST.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(host) = host.as_ref() else { return };
+            // SAFETY: the host gave the callback for this; the message lives until it returns. What a callback
+            // written in Rust may throw ends here.
+            let call = || unsafe { (host.callback)(i32::from(level), message.as_ptr(), host.user) };
+            let _ = catch_unwind(AssertUnwindSafe(call));
+        });
+    }
+}
+
+/// The text of a diagnostic: its message, and its fields behind it.
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let _ = match field.name() {
+            "message" => write!(self.0, "{value:?}"),
+            name => write!(self.0, " {name}={value:?}"),
+        };
+    }
+}

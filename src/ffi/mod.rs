@@ -1,0 +1,35 @@
+//! The C ABI: the front door for C, Go, Python and whoever else can load a shared object.
+//!
+//! The only unsafe code. Every entry reads alike: the boundary, which catches panics and keeps the error's
+//! text; the checks, which turn pointers into references; the call; the code that comes back. What hosts read
+//! about it stands in the doc comments here, from which `include/cwl_sink.h` is generated.
+
+//!
+//! # Safety
+//!
+//! One contract for all entries, as C has it: a pointer is NULL or what its parameter says, a handle has not been
+//! freed, and the memory behind an event stays readable during the call. NULL and handles of a wrong kind are
+//! refused; a dangling pointer is the caller's.
+
+#![allow(non_camel_case_types)] // as C will see them
+#![allow(clippy::missing_safety_doc)] // above, once; the header is for C, which knows no other contract
+
+mod boundary;
+mod config;
+mod event;
+mod log;
+mod plugin;
+mod sink;
+mod status;
+
+pub use config::{cwl_config, cwl_config_free, cwl_config_new, cwl_config_set};
+pub use event::{cwl_event, cwl_push_event, cwl_push_events, cwl_target_push};
+pub use log::{cwl_log_callback, cwl_log_level, cwl_set_log_callback};
+pub use plugin::cwl_plugin;
+pub use sink::{
+    cwl_flush, cwl_shutdown, cwl_sink, cwl_sink_free, cwl_sink_open, cwl_stats, cwl_stats_json,
+    cwl_stats_snapshot, cwl_string_free, cwl_target, cwl_target_free, cwl_target_open,
+};
+pub use status::{
+    CWL_ABI_VERSION, cwl_abi_version, cwl_last_error, cwl_status, cwl_status_name, cwl_version,
+};

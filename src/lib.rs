@@ -1,0 +1,56 @@
+//! `cwl-sink` ships log events to Amazon CloudWatch Logs from inside somebody else's process.
+//!
+//! C hosts load it as `libcwl_sink.so` and find its manual in `include/cwl_sink.h`. This page is the map of
+//! the house. An event goes one way:
+//!
+//! ```text
+//! host's thread        ffi ── the C ABI: pointers in, codes out
+//!                        │
+//!                      sink ── open, push, flush, shutdown; owns the runtime
+//!                        │
+//!                      engine ── what all parts share
+//!                        │  message: measured and escaped once, straight into the open batch of its target
+//!                      queue (registry, batch, memory) ── one per target; no thread and no task of its own
+//!                        │  sealed: full, older than flush_interval (flush_timer), or flush
+//!                      pool ── the ready line and the workers; one batch a turn
+//!                        │  in_flight: comes back in exactly one way
+//!                      sender ── one attempt (target_manager creates what is missing)
+//!                        │
+//!                      logs_api ── the seam to the service; logs_api::aws is the one place that names the SDK
+//!                        │
+//!              failed ───┴─── final
+//!        breaker, retry       ack: one of four outcomes
+//! ```
+//!
+//! Beside it stand [`config`], the table of options; [`limits`], the service's numbers; [`stats`]; [`clock`],
+//! the time of day as a seam; [`threads`] and [`countdown`], for hosts' threads that wait.
+//!
+//! The Rust modules are public for the project's own tests and benches; hosts use the C ABI.
+
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod ack;
+pub mod batch;
+pub mod breaker;
+pub mod clock;
+pub mod config;
+pub mod countdown;
+pub mod engine;
+#[allow(unsafe_code)]
+pub mod ffi;
+pub mod flush_timer;
+pub mod in_flight;
+pub mod limits;
+pub mod logs_api;
+pub mod memory;
+pub mod message;
+pub mod pool;
+pub mod queue;
+pub mod registry;
+pub mod retry;
+pub mod sender;
+pub mod sink;
+pub mod stats;
+pub mod target_manager;
+pub mod threads;

@@ -1,0 +1,102 @@
+//! The service's numbers, each written once and each with its source.
+//!
+//! "API reference" is the page of `PutLogEvents` (or of the call named) in the Amazon CloudWatch Logs API
+//! reference; "quotas" is the page "CloudWatch Logs quotas" of its user guide.
+
+use std::time::Duration;
+
+/// Most counted bytes in one `PutLogEvents`: the UTF-8 bytes of every message plus
+/// [`EVENT_OVERHEAD_BYTES`] an event. The JSON around them does not count. Source: API reference.
+pub const BATCH_BYTES_MAX: usize = 1_048_576;
+
+/// Counted for each event on top of its message. Source: API reference.
+pub const EVENT_OVERHEAD_BYTES: usize = 26;
+
+/// Most events in one `PutLogEvents`. Source: API reference.
+pub const BATCH_EVENTS_MAX: usize = 10_000;
+
+/// Most UTF-8 bytes of one message: what a batch of one event leaves. Source: follows from the two above.
+pub const MESSAGE_BYTES_MAX: usize = BATCH_BYTES_MAX - EVENT_OVERHEAD_BYTES;
+
+/// Widest span between the oldest and the newest event of one request. Source: API reference.
+pub const BATCH_SPAN_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Oldest event that the service takes. Source: API reference.
+pub const EVENT_AGE_MAX_MS: i64 = 14 * 24 * 60 * 60 * 1000;
+
+/// Furthest into the future that the service takes an event. Source: API reference.
+pub const EVENT_AHEAD_MAX_MS: i64 = 2 * 60 * 60 * 1000;
+
+/// Most characters in the name of a log group or a log stream. Source: API reference, `CreateLogGroup`.
+pub const NAME_CHARS_MAX: usize = 512;
+
+/// Days that `PutRetentionPolicy` takes. Source: API reference, `PutRetentionPolicy`.
+pub const RETENTION_DAYS: [u32; 22] =
+    [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+
+/// How long a batch is tried before it is given up, from its first attempt on: past it the service would
+/// refuse every event of the batch as too old. Source: behaviour of AWS's own agent.
+pub const RETRY_AGE_MAX: Duration = Duration::from_secs(14 * 24 * 60 * 60 + 10 * 60);
+
+/// After a group or a stream was created, how long a "not found" about it is taken for the service's own
+/// delay in seeing it, and waited out rather than answered with another create. Source: behaviour of AWS's
+/// own agent.
+pub const CREATED_REMEMBERED: Duration = Duration::from_secs(5);
+
+/// What is wrong with the name of a log group, if anything: 1 to 512 of `. - _ / # A-Z a-z 0-9`.
+/// Source: API reference, `CreateLogGroup`.
+pub fn check_group_name(name: &str) -> Result<(), String> {
+    check_length("log group", name)?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | '#');
+    match name.chars().find(|c| !allowed(*c)) {
+        None => Ok(()),
+        Some(bad) => {
+            Err(format!("log group {name:?} holds {bad:?}; allowed are letters, digits and . - _ / #"))
+        }
+    }
+}
+
+/// What is wrong with the name of a log stream, if anything: 1 to 512 characters, no `:` and no `*`.
+/// Source: API reference, `CreateLogStream`.
+pub fn check_stream_name(name: &str) -> Result<(), String> {
+    check_length("log stream", name)?;
+    match name.chars().find(|c| matches!(c, ':' | '*')) {
+        None => Ok(()),
+        Some(bad) => Err(format!("log stream {name:?} holds {bad:?}; ':' and '*' are not allowed")),
+    }
+}
+
+fn check_length(what: &str, name: &str) -> Result<(), String> {
+    match name.chars().count() {
+        0 => Err(format!("the name of the {what} is empty; allowed are 1 to {NAME_CHARS_MAX} characters")),
+        chars if chars > NAME_CHARS_MAX => {
+            Err(format!("the name of the {what} has {chars} characters; allowed are 1 to {NAME_CHARS_MAX}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn group_names_follow_the_services_alphabet() {
+        for good in ["a", "/aws/lambda/x", "A-z_0.9#", &"g".repeat(512)] {
+            assert_eq!(check_group_name(good), Ok(()), "{good}");
+        }
+        for bad in ["", "a:b", "a b", "ü", &"g".repeat(513)] {
+            assert!(check_group_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn stream_names_may_hold_anything_but_colon_and_star() {
+        for good in ["a", "i-0 [$LATEST] \"ü\"", &"ü".repeat(512)] {
+            assert_eq!(check_stream_name(good), Ok(()), "{good}");
+        }
+        for bad in ["", "a:b", "a*", &"s".repeat(513)] {
+            assert!(check_stream_name(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What happens after a failure: which error means what, how long to wait, and the heap of those who wait.
+//!
+//! Invariants: an error that is not known is retried, never dropped; pushing into the heap always succeeds at
+//! once while it is open; a queue stands in the heap once for each time that its breaker opened, and an entry
+//! that was overtaken is ignored when it is due.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use crate::breaker::Ticket;
+use crate::engine::Engine;
+use crate::logs_api::{ApiError, Failure};
+use crate::queue::Queue;
+
+/// What a failed `PutLogEvents` means for its batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The service has the events already.
+    Delivered,
+    /// The service will never take them.
+    Drop,
+    /// Try again later.
+    Retry(Backoff),
+    /// The group or the stream is missing: create it and send again at once.
+    Create,
+}
+
+/// How long to wait before the next attempt. The numbers are those of AWS's own agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backoff {
+    /// 200 ms, doubled for each failure in a row; a minute after five.
+    Short,
+    /// 2 s, doubled for each failure in a row; a minute after two.
+    Long,
+}
+
+/// What an error's code means. A code that is not here is judged by its HTTP status.
+const BY_CODE: &[(&str, Verdict)] = &[
+    ("DataAlreadyAcceptedException", Verdict::Delivered),
+    ("InvalidParameterException", Verdict::Drop),
+    ("ResourceNotFoundException", Verdict::Create),
+    ("ThrottlingException", Verdict::Retry(Backoff::Long)),
+    ("Throttling", Verdict::Retry(Backoff::Long)),
+    ("RequestLimitExceeded", Verdict::Retry(Backoff::Long)),
+    ("TooManyRequestsException", Verdict::Retry(Backoff::Long)),
+    ("ServiceUnavailableException", Verdict::Retry(Backoff::Long)),
+    ("ServiceUnavailable", Verdict::Retry(Backoff::Long)),
+    ("InternalFailure", Verdict::Retry(Backoff::Long)),
+    ("InternalServerError", Verdict::Retry(Backoff::Long)),
+    ("RequestTimeout", Verdict::Retry(Backoff::Long)),
+];
+
+/// What an error means.
+pub fn classify(error: &ApiError) -> Verdict {
+    let by_code = error.code.as_deref().and_then(|code| BY_CODE.iter().find(|(known, _)| *known == code));
+    match (by_code, error.status, error.failure) {
+        (Some((_, verdict)), ..) => *verdict,
+        (None, Some(429 | 500..=599), _) => Verdict::Retry(Backoff::Long),
+        (None, None, Failure::TimedOut | Failure::Connection) => Verdict::Retry(Backoff::Long),
+        _ => Verdict::Retry(Backoff::Short),
+    }
+}
+
+impl Backoff {
+    const LONGEST: Duration = Duration::from_secs(60);
+
+    /// The wait after `failures` earlier failures in a row, before jitter.
+    fn base(self, failures: u32) -> Duration {
+        let (first, doublings) = match self {
+            Backoff::Short => (Duration::from_millis(200), 5),
+            Backoff::Long => (Duration::from_secs(2), 2),
+        };
+        if failures < doublings { first * 2u32.pow(failures) } else { Self::LONGEST }
+    }
+
+    /// The wait after `failures` earlier failures in a row: uniform in the upper half of the base, so that
+    /// targets that failed together do not come back together.
+    pub fn delay(self, failures: u32, rng: &mut fastrand::Rng) -> Duration {
+        let base = self.base(failures);
+        base / 2 + (base / 2).mul_f64(rng.f64())
+    }
+}
+
+/// The queues whose breaker is open, by when they are due. Unbounded: a queue that fails must always get in,
+/// and its batches are bounded by the memory they hold.
+#[derive(Debug)]
+pub struct RetryHeap {
+    /// Guards the heap. Nothing awaits while holding it.
+    waiting: Mutex<Waiting>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    heap: BinaryHeap<Reverse<Entry>>,
+    pushed: u64,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    due: Instant,
+    /// Who failed first comes first among those due at one instant.
+    number: u64,
+    queue: Arc<Queue>,
+    ticket: Ticket,
+}
+
+impl Entry {
+    fn key(&self) -> (Instant, u64) {
+        (self.due, self.number)
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// The heap is closed: what would have waited there has to be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeapClosed;
+
+impl RetryHeap {
+    /// An empty heap.
+    pub fn new() -> Self {
+        RetryHeap { waiting: Mutex::default(), changed: Notify::new() }
+    }
+
+    /// Lets the queue wait until `due`.
+    pub fn push(&self, due: Instant, queue: Arc<Queue>, ticket: Ticket) -> Result<(), HeapClosed> {
+        let mut waiting = self.lock();
+        if waiting.closed {
+            return Err(HeapClosed);
+        }
+        waiting.pushed += 1;
+        let number = waiting.pushed;
+        let first = waiting.heap.peek().is_none_or(|Reverse(first)| due < first.due);
+        waiting.heap.push(Reverse(Entry { due, number, queue, ticket }));
+        drop(waiting);
+        if first {
+            self.changed.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Lets nothing in any more and forgets who waited.
+    pub fn close(&self) {
+        let mut waiting = self.lock();
+        waiting.closed = true;
+        waiting.heap.clear();
+        drop(waiting);
+        self.changed.notify_one();
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.lock().heap.len()
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Who is due by now, else when the next one will be. None when the heap is closed.
+    fn next(&self, now: Instant) -> Option<Next> {
+        let mut waiting = self.lock();
+        match waiting.heap.peek() {
+            _ if waiting.closed => None,
+            None => Some(Next::Nobody),
+            Some(Reverse(first)) if first.due > now => Some(Next::At(first.due)),
+            Some(_) => waiting.heap.pop().map(|Reverse(entry)| Next::Due(entry.queue, entry.ticket)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for RetryHeap {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+enum Next {
+    Due(Arc<Queue>, Ticket),
+    At(Instant),
+    Nobody,
+}
+
+/// The RetryProcessor: brings each queue back when it is due, until the heap is closed.
+pub async fn process_retries(engine: Arc<Engine>) {
+    while let Some(next) = engine.retries.next(Instant::now()) {
+        match next {
+            Next::Due(queue, ticket) => {
+                let effects = queue.due(ticket);
+                engine.apply(&queue, effects);
+            }
+            Next::At(due) => drop(timeout_at(due, engine.retries.changed.notified()).await),
+            Next::Nobody => engine.retries.changed.notified().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(failure: Failure, code: Option<&str>, status: Option<u16>) -> ApiError {
+        ApiError { failure, code: code.map(str::to_owned), status, message: String::new() }
+    }
+
+    #[test]
+    fn an_error_means_what_its_code_says_whatever_its_status() {
+        for (code, verdict) in BY_CODE {
+            for status in [400, 500] {
+                let error = error(Failure::Answered, Some(code), Some(status));
+                assert_eq!(classify(&error), *verdict, "{code} {status}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_error_is_retried_and_never_dropped() {
+        for (failure, code, status, backoff) in [
+            (Failure::Answered, Some("AccessDeniedException"), Some(400), Backoff::Short),
+            (Failure::Answered, Some("SomethingNewException"), Some(400), Backoff::Short),
+            (Failure::Answered, Some("SomethingNewException"), Some(500), Backoff::Long),
+            (Failure::Answered, None, Some(403), Backoff::Short),
+            (Failure::Answered, None, Some(429), Backoff::Long),
+            (Failure::Answered, None, Some(500), Backoff::Long),
+            (Failure::Answered, None, Some(503), Backoff::Long),
+            (Failure::Unreadable, None, Some(200), Backoff::Short),
+            (Failure::Unreadable, None, Some(502), Backoff::Long),
+            (Failure::TimedOut, None, None, Backoff::Long),
+            (Failure::Connection, None, None, Backoff::Long),
+            (Failure::NotSent, None, None, Backoff::Short),
+        ] {
+            let error = error(failure, code, status);
+            assert_eq!(classify(&error), Verdict::Retry(backoff), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_back_off_doubles_and_then_stays_at_a_minute_with_jitter_in_the_upper_half() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let short = [200, 400, 800, 1600, 3200, 60_000, 60_000];
+        let long = [2000, 4000, 60_000, 60_000, 60_000, 60_000, 60_000];
+        for (backoff, bases) in [(Backoff::Short, short), (Backoff::Long, long)] {
+            for (failures, base) in bases.into_iter().enumerate() {
+                for _ in 0..100 {
+                    let delay = backoff.delay(failures as u32, &mut rng).as_millis();
+                    assert!((base / 2..base).contains(&delay), "{backoff:?} {failures}: {delay}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! A sink: what a host opens, pushes into, flushes and shuts down. It owns the runtime, and is the only place
+//! where a host's thread waits.
+
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::clock::SystemClock;
+use crate::config::{Config, ConfigError, WhenFull};
+use crate::engine::{Engine, Event, Parts, PushError};
+use crate::logs_api::aws::{AwsLogs, ConnectError};
+use crate::queue::Queue;
+use crate::stats::Snapshot;
+use crate::threads;
+
+/// How long the threads get to end, at shutdown, after the time-out.
+const THREADS_END: Duration = Duration::from_millis(300);
+
+/// Most threads for what can only block, such as looking up a host's name.
+const BLOCKING_THREADS_MAX: usize = 16;
+
+/// Why a sink could not be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The configuration is refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No client for the service could be made.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The threads could not be started.
+    #[error("the sink's threads could not be started: {0}")]
+    Threads(#[from] std::io::Error),
+    /// The client was not made, for a defect in the sink.
+    #[error("the client for CloudWatch Logs could not be made: a defect in the sink")]
+    Defect,
+}
+
+/// Why a flush or a shutdown did not end as asked.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum WaitError {
+    /// The time-out came first.
+    #[error("the time-out came before every event had an outcome")]
+    TimedOut,
+    /// Events had to be abandoned.
+    #[error("{0} events could not be sent before the time-out and are abandoned")]
+    Abandoned(u64),
+    /// The caller is one of the sink's own threads or inside a callback: it would wait for itself.
+    #[error("this call waits for the sink's own threads, so it cannot be made inside a callback")]
+    OwnThread,
+}
+
+/// See the module. All methods may be called from any thread, at the same time.
+#[derive(Debug)]
+pub struct Sink {
+    engine: Arc<Engine>,
+    /// The runtime, and how far the shutdown is. Nothing awaits while holding it.
+    life: Mutex<Life>,
+    ended: Condvar,
+}
+
+#[derive(Debug)]
+enum Life {
+    Open(Runtime),
+    Ending,
+    Ended,
+}
+
+impl Sink {
+    /// Opens a sink. Sends no event yet; without a region in the options it may ask the instance's metadata
+    /// for one, which takes some seconds where there is none.
+    pub fn open(mut config: Config) -> Result<Self, OpenError> {
+        config.check()?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(config.worker_threads)
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
+            .thread_name("cwl-sink")
+            .on_thread_start(threads::mark_own)
+            .enable_all()
+            .build()?;
+        // Spawned rather than blocked on, since the host may be inside a runtime of its own.
+        let (answer, answered) = sync_channel(1);
+        let connecting = config.clone();
+        runtime.spawn(async move {
+            let _ = answer.send(AwsLogs::connect(&connecting).await);
+        });
+        let api = answered.recv().map_err(|_| OpenError::Defect)??;
+        let parts = Parts { api: Arc::new(api), clock: Arc::new(SystemClock), seed: fastrand::u64(..) };
+        let engine = Engine::start(config, parts, runtime.handle());
+        Ok(Sink { engine, life: Mutex::new(Life::Open(runtime)), ended: Condvar::new() })
+    }
+
+    /// The queue of a target, made if it is new. A missing name is the configured one.
+    pub fn target(&self, group: Option<&str>, stream: Option<&str>) -> Result<Arc<Queue>, PushError> {
+        self.engine.target(group, stream)
+    }
+
+    /// Takes one event. Blocks only with `when_full=block`, and then at most `block_timeout_ms`; never on one
+    /// of the sink's own threads, which have to make the room, nor inside a callback.
+    pub fn push(&self, queue: &Arc<Queue>, event: &Event<'_>) -> Result<(), PushError> {
+        let blocks = self.engine.config.when_full == WhenFull::Block && threads::may_wait();
+        let mark = self.engine.budget.release_mark();
+        let pushed = match self.engine.push(queue, event) {
+            Err(PushError::Full { .. }) if blocks => self.push_when_released(queue, event, mark),
+            done => done,
+        };
+        if pushed.is_err() {
+            self.engine.stats.event_refused();
+        }
+        pushed
+    }
+
+    /// There was no room at `mark`: tries again after each release, until the time-out.
+    fn push_when_released(
+        &self,
+        queue: &Arc<Queue>,
+        event: &Event<'_>,
+        mut mark: u64,
+    ) -> Result<(), PushError> {
+        let deadline = Instant::now() + self.engine.config.block_timeout;
+        loop {
+            let released = self.engine.budget.wait_for_release(mark, deadline);
+            mark = self.engine.budget.release_mark();
+            match self.engine.push(queue, event) {
+                Err(PushError::Full { .. }) if released => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Seals and sends; returns when every event accepted before the call is final. `None`: however long.
+    pub fn flush(&self, timeout: Option<Duration>) -> Result<(), WaitError> {
+        if !threads::may_wait() {
+            return Err(WaitError::OwnThread);
+        }
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let done = self.engine.flush().wait(deadline);
+        if done { Ok(()) } else { Err(WaitError::TimedOut) }
+    }
+
+    /// Takes no more events, sends what it can until the time-out, abandons the rest and stops the threads.
+    /// A second call waits for the first and tells the same.
+    pub fn shutdown(&self, timeout: Option<Duration>) -> Result<(), WaitError> {
+        if !threads::may_wait() {
+            return Err(WaitError::OwnThread);
+        }
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *life, Life::Ending) {
+            Life::Open(runtime) => {
+                drop(life);
+                self.end(runtime, deadline);
+            }
+            other => {
+                *life = other;
+                drop(life);
+                self.wait_for_end(deadline)?;
+            }
+        }
+        match self.engine.snapshot().abandoned_events {
+            0 => Ok(()),
+            abandoned => Err(WaitError::Abandoned(abandoned)),
+        }
+    }
+
+    fn end(&self, runtime: Runtime, deadline: Option<Instant>) {
+        let all_final = self.engine.close(deadline.map(tokio::time::Instant::from_std));
+        all_final.wait(deadline);
+        self.engine.stop();
+        runtime.shutdown_timeout(THREADS_END);
+        // Attempts that were cut off have ended with their tasks; what they put back meanwhile ends here.
+        self.engine.stop();
+        *self.life.lock().unwrap_or_else(PoisonError::into_inner) = Life::Ended;
+        self.ended.notify_all();
+    }
+
+    fn wait_for_end(&self, deadline: Option<Instant>) -> Result<(), WaitError> {
+        let deadline = deadline.and_then(|deadline| deadline.checked_add(THREADS_END));
+        let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
+        while !matches!(*life, Life::Ended) {
+            life = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => self.ended.wait(life).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return Err(WaitError::TimedOut),
+                Some(left) => self.ended.wait_timeout(life, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
+        }
+        Ok(())
+    }
+
+    /// What the sink did and holds. Also after the shutdown.
+    pub fn snapshot(&self) -> Snapshot {
+        self.engine.snapshot()
+    }
+
+    /// The same with each target's state, as JSON.
+    pub fn snapshot_json(&self) -> String {
+        crate::stats::to_json(&self.engine.snapshot(), &self.engine.target_snapshots())
+    }
+}
+
+impl Drop for Sink {
+    /// Without a shutdown before: a shutdown that waits for nothing.
+    fn drop(&mut self) {
+        if threads::is_own() {
+            // The last handle was let go by one of the threads that a shutdown would wait for.
+            self.engine.stop();
+            let life =
+                std::mem::replace(self.life.get_mut().unwrap_or_else(PoisonError::into_inner), Life::Ended);
+            if let Life::Open(runtime) = life {
+                runtime.shutdown_background();
+            }
+            return;
+        }
+        let _ = self.shutdown(Some(Duration::ZERO));
+    }
+}

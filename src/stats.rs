@@ -1,0 +1,139 @@
+//! Counters and gauges of a sink, and the snapshot that hosts read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::ack::Outcome;
+use crate::breaker::State;
+use crate::queue::QueueSnapshot;
+
+/// Counters that the way of a batch adds to.
+#[derive(Debug, Default)]
+pub struct Stats {
+    requests: AtomicU64,
+    requests_failed: AtomicU64,
+    requests_in_flight: AtomicU64,
+    wire_bytes: AtomicU64,
+    batches_retried: AtomicU64,
+    events_refused: AtomicU64,
+}
+
+/// A request under way: it is counted as in flight until this is dropped.
+#[derive(Debug)]
+pub struct Request<'a>(&'a Stats);
+
+impl Stats {
+    /// A request goes out.
+    pub fn request(&self, bytes: usize) -> Request<'_> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.wire_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.requests_in_flight.fetch_add(1, Ordering::Relaxed);
+        Request(self)
+    }
+
+    /// A request failed.
+    pub fn request_failed(&self) {
+        self.requests_failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A push was refused.
+    pub fn event_refused(&self) {
+        self.events_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A batch went back for another attempt.
+    pub fn batch_retried(&self) {
+        self.batches_retried.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Adds its counters to a snapshot.
+    pub fn fill(&self, snapshot: &mut Snapshot) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        snapshot.requests = read(&self.requests);
+        snapshot.requests_failed = read(&self.requests_failed);
+        snapshot.requests_in_flight = read(&self.requests_in_flight);
+        snapshot.wire_bytes = read(&self.wire_bytes);
+        snapshot.refused_events = read(&self.events_refused);
+        snapshot.batches_retried = read(&self.batches_retried);
+    }
+}
+
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        self.0.requests_in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a sink did and holds. Counters count from its opening on; gauges are as of now. Each number is exact,
+/// but two of them may be read a moment apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    /// Events that pushes were told are taken.
+    pub accepted_events: u64,
+    /// Message bytes of those, as UTF-8.
+    pub accepted_bytes: u64,
+    /// Events whose push was refused, for whatever reason.
+    pub refused_events: u64,
+    /// Events that the service took.
+    pub delivered_events: u64,
+    /// Message bytes of the batches that the service took.
+    pub delivered_bytes: u64,
+    /// Events that the service refused by their age, while it took the rest of their batch.
+    pub rejected_events: u64,
+    /// Events given up: not retryable, tried for too long, or oldest when there was no room.
+    pub dropped_events: u64,
+    /// Events still unsent at shutdown.
+    pub abandoned_events: u64,
+    /// Gauge: accepted events without an outcome yet.
+    pub pending_events: u64,
+    /// Gauge: memory reserved for events, in bytes.
+    pub buffered_bytes: u64,
+    /// The most that `buffered_bytes` ever was.
+    pub buffered_bytes_peak: u64,
+    /// Gauge: targets known.
+    pub targets: u64,
+    /// Gauge: targets whose last batch failed and that are probed until one gets through.
+    pub targets_failing: u64,
+    /// `PutLogEvents` sent.
+    pub requests: u64,
+    /// `PutLogEvents` that were answered with an error or not at all.
+    pub requests_failed: u64,
+    /// Gauge: `PutLogEvents` awaiting their answer.
+    pub requests_in_flight: u64,
+    /// Times that a batch went back for another attempt.
+    pub batches_retried: u64,
+    /// Body bytes sent, after compression.
+    pub wire_bytes: u64,
+}
+
+/// A snapshot and its targets as JSON: the counters by their names, and an array `target_states`.
+pub fn to_json(snapshot: &Snapshot, targets: &[QueueSnapshot]) -> String {
+    let mut document = json!(snapshot);
+    document["target_states"] = json!(targets.iter().map(target_json).collect::<Vec<_>>());
+    document.to_string()
+}
+
+fn target_json(target: &QueueSnapshot) -> serde_json::Value {
+    let ended = |outcome: Outcome| target.counts.outcomes[outcome.index()];
+    json!({
+        "log_group": target.group,
+        "log_stream": target.stream,
+        "breaker": match target.breaker {
+            State::Closed => "closed",
+            State::Open(_) => "open",
+            State::HalfOpen(_) => "half_open",
+        },
+        "batches_waiting": target.waiting_batches,
+        "batches_in_flight": target.in_flight,
+        "buffered_bytes": target.buffered_bytes,
+        "accepted_events": target.counts.accepted,
+        "accepted_bytes": target.counts.accepted_bytes,
+        "delivered_events": ended(Outcome::Delivered),
+        "rejected_events": ended(Outcome::Rejected),
+        "dropped_events": ended(Outcome::Dropped),
+        "abandoned_events": ended(Outcome::Abandoned),
+        "last_error": target.last_error,
+    })
+}
