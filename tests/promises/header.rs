@@ -1,0 +1,21 @@
+//! The documents that are made from the code are current.
+
+use std::fs;
+use std::path::Path;
+
+fn committed(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn the_committed_header_is_the_one_that_the_code_makes() {
+    let made = fs::read_to_string(env!("CWL_SINK_GENERATED_HEADER")).expect("build.rs made a header");
+    assert!(committed("include/cwl_sink.h") == made, "include/cwl_sink.h is stale: run `make header`");
+}
+
+#[test]
+fn the_readme_has_the_table_of_options_that_the_code_makes() {
+    let table = ::cwl_sink::config::options_table();
+    assert!(committed("README.md").contains(&table), "README.md: the table of options should be\n{table}");
+}

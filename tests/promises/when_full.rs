@@ -1,0 +1,177 @@
+//! Memory is bounded, and what happens at the bound is the host's choice.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ::cwl_sink::ffi::cwl_status::{self, *};
+
+use crate::host::*;
+
+const BUFFER: u64 = 1024 * 1024;
+
+fn bounded(local: &cwl_local::Local, options: &[(&str, &str)]) -> Host {
+    let bounds = [("buffer_max_bytes", "1048576"), ("flush_interval_ms", "20")];
+    Host::open(local, &[&bounds, options].concat())
+}
+
+/// Watches the gauge while the body runs; it must never pass the bound.
+fn within_bounds<T>(host: &Host, body: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let used = host.stats().buffered_bytes;
+                assert!(used <= BUFFER, "{used} bytes are buffered");
+                thread::yield_now();
+            }
+        });
+        let result = body();
+        done.store(true, Ordering::Relaxed);
+        watch.join().expect("the gauge stayed within its bound");
+        let peak = host.stats().buffered_bytes_peak;
+        assert!(peak <= BUFFER, "the peak is {peak} bytes");
+        result
+    })
+}
+
+/// Pushes until a push is refused; how many were taken, and with which code it ended.
+fn push_until_refused(host: &Host, group: &str) -> (u64, cwl_status) {
+    for taken in 0..1_000_000 {
+        let status = host.push(group, "s", format!("{taken:0100}"));
+        if status != CWL_OK {
+            return (taken, status);
+        }
+    }
+    panic!("a million events of 100 bytes fit into {BUFFER} bytes");
+}
+
+#[test]
+fn reject_refuses_at_once_and_takes_again_when_there_is_room() {
+    let local = local();
+    local.add_fault(denied("g"));
+    let host = bounded(&local, &[("when_full", "reject")]);
+    let taken = within_bounds(&host, || {
+        let (taken, status) = push_until_refused(&host, "g");
+        assert_eq!(status, CWL_ERR_FULL);
+        assert!(last_error().contains("1048576 bytes (buffer_max_bytes)"), "{}", last_error());
+        taken
+    });
+    assert!(taken > 1000, "only {taken} events of 100 bytes fit into {BUFFER} bytes");
+    local.clear_faults();
+    host.must_flush();
+    host.must_push("g", "s", "again");
+    host.must_flush();
+    let stats = host.stats();
+    assert_eq!((stats.delivered_events, stats.refused_events, stats.buffered_bytes), (taken + 1, 1, 0));
+    assert_eq!(local.event_count("g") as u64, taken + 1);
+}
+
+#[test]
+fn block_waits_for_room_and_loses_nothing() {
+    let local = local();
+    let host = bounded(&local, &[("when_full", "block")]);
+    let events = 50_000;
+    within_bounds(&host, || {
+        for number in 0..events {
+            host.must_push("g", "s", format!("{number:0100}"));
+        }
+        host.must_flush();
+    });
+    let arrived = arrived(&local, "g", "s");
+    assert_eq!(arrived.len(), events);
+    assert!(arrived.is_sorted(), "in the order pushed");
+}
+
+#[test]
+fn block_gives_up_at_its_time_out() {
+    let local = local();
+    local.add_fault(denied("g"));
+    let host = bounded(&local, &[("when_full", "block"), ("block_timeout_ms", "300")]);
+    let begin = Instant::now();
+    let (_, status) = push_until_refused(&host, "g");
+    assert_eq!(status, CWL_ERR_FULL);
+    assert!(begin.elapsed() >= Duration::from_millis(300), "took {:?}", begin.elapsed());
+    let begin = Instant::now();
+    let status = host.push("g", "s", "x".repeat(10_000));
+    let waited = begin.elapsed();
+    assert_eq!(status, CWL_ERR_FULL);
+    assert!((300..800).contains(&waited.as_millis()), "a push waited {waited:?}");
+}
+
+#[test]
+fn a_blocked_push_ends_when_the_sink_is_shut_down() {
+    let local = local();
+    local.add_fault(denied("g"));
+    let host = bounded(&local, &[("when_full", "block"), ("block_timeout_ms", "60000")]);
+    thread::scope(|scope| {
+        let pushing = scope.spawn(|| push_until_refused(&host, "g"));
+        // The pusher is stuck once two looks a moment apart find the same count.
+        let stuck = || {
+            let before = host.stats().accepted_events;
+            thread::sleep(Duration::from_millis(200));
+            before > 0 && host.stats().accepted_events == before
+        };
+        while !stuck() {}
+        assert_eq!(host.shutdown(100), CWL_ERR_ABANDONED);
+        let (taken, status) = pushing.join().expect("no panic");
+        assert_eq!((status, host.stats().abandoned_events), (CWL_ERR_CLOSED, taken));
+    });
+}
+
+#[test]
+fn drop_oldest_keeps_the_newest_and_counts_what_it_gave_up() {
+    let local = local();
+    local.add_fault(denied("g"));
+    let host = bounded(&local, &[("when_full", "drop_oldest")]);
+    let events = 50_000;
+    within_bounds(&host, || {
+        for number in 0..events {
+            host.must_push("g", "s", format!("{number:0100}"));
+        }
+    });
+    local.clear_faults();
+    host.must_flush();
+    let stats = host.stats();
+    assert!(stats.dropped_events > 0 && stats.delivered_events > 0, "{stats:?}");
+    assert_eq!(stats.dropped_events + stats.delivered_events, events);
+    let arrived = arrived(&local, "g", "s");
+    assert!(arrived.is_sorted(), "in the order pushed");
+    assert_eq!(arrived.len() as u64, stats.delivered_events);
+    let newest = format!("{:0100}", events - 1);
+    assert_eq!(arrived.last(), Some(&newest), "the newest is never given up");
+}
+
+#[test]
+fn drop_oldest_makes_room_for_a_new_target_at_the_cost_of_the_largest() {
+    let local = local();
+    local.add_fault(denied("g"));
+    let host = bounded(&local, &[("when_full", "drop_oldest")]);
+    for number in 0..20_000 {
+        host.must_push("g", "s", format!("{number:0100}"));
+    }
+    let big = "x".repeat(300_000);
+    host.must_push("new", "s", &big);
+    assert!(local.wait_until(SOON, |local| local.event_count("new") == 1), "{}", host.json());
+}
+
+#[test]
+fn one_target_keeps_within_its_own_bound() {
+    let local = local();
+    local.add_fault(denied("g"));
+    let host = bounded(&local, &[("target_buffer_max_bytes", "131072")]);
+    let (_, status) = push_until_refused(&host, "g");
+    assert_eq!(status, CWL_ERR_FULL);
+    assert!(host.stats().buffered_bytes <= 131_072, "{}", host.json());
+    host.must_push("other", "s", "x".repeat(50_000));
+}
+
+#[test]
+fn an_event_that_can_never_fit_is_refused_as_too_large_instead_of_waited_for() {
+    let local = local();
+    let host = bounded(&local, &[("when_full", "block"), ("target_buffer_max_bytes", "65536")]);
+    let begin = Instant::now();
+    assert_eq!(host.push("g", "s", "x".repeat(100_000)), CWL_ERR_TOO_LARGE);
+    assert!(last_error().contains("target_buffer_max_bytes"), "{}", last_error());
+    assert!(begin.elapsed() < Duration::from_secs(5));
+}
