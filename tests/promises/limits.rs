@@ -16,18 +16,18 @@ fn patient(local: &cwl_local::Local) -> Host {
 fn a_batch_of_exactly_1_048_576_counted_bytes_goes_out_whole_and_one_more_byte_starts_another() {
     let local = local();
     let host = patient(&local);
-    let message = "x".repeat(1024 - 26);
-    for _ in 0..1024 {
-        host.must_push("whole", "s", &message);
-        host.must_push("split", "s", &message[..1024 - 26 - usize::from(host.stats().accepted_events < 2)]);
+    // 1,023 events of 1,024 counted bytes, and a last one that fills the batch to the byte, or passes it by one.
+    for _ in 0..1023 {
+        host.must_push("whole", "s", "x".repeat(1024 - 26));
+        host.must_push("split", "s", "x".repeat(1024 - 26));
     }
-    // "split" is one byte short of the limit: an event of one byte, 27 counted, does not fit any more.
-    host.must_push("split", "s", "y");
-    host.must_push("whole", "s", "y");
+    host.must_push("whole", "s", "y".repeat(1024 - 26));
+    host.must_push("split", "s", "y".repeat(1025 - 26));
+    host.must_push("whole", "s", "z");
     host.must_flush();
     let sizes = |group: &str| taken(&local, group).iter().map(|r| r.counted_bytes).collect::<Vec<_>>();
     assert_eq!(sizes("whole"), [1_048_576, 27]);
-    assert_eq!(sizes("split"), [1_048_575, 27]);
+    assert_eq!(sizes("split"), [1023 * 1024, 1025]);
 }
 
 #[test]
