@@ -204,6 +204,7 @@ impl OpenBatch {
             counted_bytes: self.counted_bytes,
             opened_at: self.opened_at,
             first_attempt: None,
+            last_attempt: None,
             payload: Payload::Written { body: self.body, index: self.index, in_order: self.in_order },
             receipt: self.receipt,
             charge: self.charge,
@@ -218,6 +219,7 @@ pub struct Batch {
     counted_bytes: usize,
     opened_at: Instant,
     first_attempt: Option<Instant>,
+    last_attempt: Option<Instant>,
     payload: Payload,
     receipt: Receipt,
     charge: Charge,
@@ -266,9 +268,15 @@ impl Batch {
         self.first_attempt
     }
 
+    /// When it was last tried, if it was.
+    pub fn last_attempt(&self) -> Option<Instant> {
+        self.last_attempt
+    }
+
     /// Notes an attempt.
     pub fn attempted(&mut self, now: Instant) {
         self.first_attempt.get_or_insert(now);
+        self.last_attempt = Some(now);
     }
 
     /// Ends the batch: the service took all of its events but `rejected`.

@@ -106,6 +106,7 @@ pub struct Engine {
 
 #[derive(Clone, Copy, Debug)]
 struct Closing {
+    since: Instant,
     deadline: Option<Instant>,
 }
 
@@ -239,7 +240,8 @@ impl Engine {
     /// Takes no more events, and sends what there is; what would only be tried again after the deadline ends
     /// as abandoned at once. The countdown is done when every event is final.
     pub fn close(&self, deadline: Option<Instant>) -> Arc<Countdown> {
-        *self.closing.lock().unwrap_or_else(PoisonError::into_inner) = Some(Closing { deadline });
+        let closing = Closing { since: Instant::now(), deadline };
+        *self.closing.lock().unwrap_or_else(PoisonError::into_inner) = Some(closing);
         self.registry.close();
         let countdown = Arc::<Countdown>::default();
         for queue in self.registry.all() {
@@ -263,8 +265,16 @@ impl Engine {
 
     /// Whether the sink will be shut down before that.
     pub(crate) fn closes_before(&self, due: Instant) -> bool {
-        let closing = *self.closing.lock().unwrap_or_else(PoisonError::into_inner);
-        closing.and_then(|closing| closing.deadline).is_some_and(|deadline| deadline <= due)
+        self.closing().and_then(|closing| closing.deadline).is_some_and(|deadline| deadline <= due)
+    }
+
+    /// Whether the sink is closing and began to after that.
+    pub(crate) fn closing_since(&self, attempt: Instant) -> bool {
+        self.closing().is_some_and(|closing| attempt <= closing.since)
+    }
+
+    fn closing(&self) -> Option<Closing> {
+        *self.closing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long to wait after so many failures in a row.

@@ -4,6 +4,7 @@
 //! retry, or parked. Dropped without that, by a panic or a cancelled task, it ends as abandoned.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::warn;
@@ -76,7 +77,12 @@ impl InFlight {
     pub fn failed(mut self, backoff: Backoff, why: &ApiError) {
         let Some(batch) = self.batch.take() else { return };
         let now = Instant::now();
-        let delay = self.engine.delay(backoff, self.queue.failures_in_a_row());
+        // A batch that was out when the sink began to close has its last attempt still to come, at once.
+        let last_to_come = batch.last_attempt().is_some_and(|attempt| self.engine.closing_since(attempt));
+        let delay = match last_to_come {
+            true => Duration::ZERO,
+            false => self.engine.delay(backoff, self.queue.failures_in_a_row()),
+        };
         let due = now + delay;
         let tried_too_long = batch.first_attempt().is_some_and(|first| due > first + RETRY_AGE_MAX);
         if tried_too_long {
