@@ -1,0 +1,103 @@
+# cwl-sink: the library, its small agent, and the checks.
+#
+# `make` builds; `make test` and `make demo` also install what they need besides Rust, cc, make and Python 3.
+# Rust is cargo's business: its targets are always asked for and cargo decides what is stale.
+
+CARGO  ?= cargo
+PYTHON ?= python3
+CFLAGS ?= -O2 -g
+
+# The paths below are the ones that the tests use too.
+export CARGO_TARGET_DIR := $(CURDIR)/target
+export PYTHONDONTWRITEBYTECODE := 1
+
+RELEASE := target/release
+LIBRARY := $(RELEASE)/libcwl_sink.so
+C_TESTS := target/c_tests
+VENV    := .venv
+VENV_OK := $(VENV)/installed-requirements.txt
+
+C99     := -std=c99 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -pedantic -Iinclude
+CXX17   := -std=c++17 -Wall -Wextra -Werror -pedantic -Iinclude
+LINK    := -L$(RELEASE) -lcwl_sink
+
+# Without LTO where an rlib is built along with it: so the cdylib alone. The header test of one build profile and
+# `make header` need the same command.
+BUILD_LIBRARY := $(CARGO) rustc --locked --release --lib --crate-type cdylib
+
+.DEFAULT_GOAL := all
+# What takes time here runs on all cores by itself, and two installations at once would meet at apt's lock.
+.NOTPARALLEL:
+.PHONY: all build library cwl-local header demo test check clean distclean help c-tests tools
+
+all: header build ## Build the library, cwl-ship and cwl-local, and renew include/cwl_sink.h
+
+build: library cwl-local $(RELEASE)/cwl-ship
+
+library:
+	$(BUILD_LIBRARY)
+	@ln -sfn libcwl_sink.so $(LIBRARY).0
+
+cwl-local: library
+	$(CARGO) build --locked --release -p cwl-local
+
+# Library first, order only: a new library with the same header needs no new program.
+$(RELEASE)/cwl-ship: examples/c/cwl-ship.c include/cwl_sink.h Makefile | library
+	$(CC) $(CFLAGS) $(C99) $< -o $@ $(LDFLAGS) $(LINK) -lpthread -Wl,-rpath,'$$ORIGIN'
+
+header: library ## Copy the header that the build made to include/
+	@built=$$($(BUILD_LIBRARY) --quiet --message-format=json-render-diagnostics | $(PYTHON) scripts/built_header.py) \
+	    && { cmp -s "$$built" include/cwl_sink.h || { cp "$$built" include/cwl_sink.h && echo "renewed include/cwl_sink.h"; }; }
+
+demo: build $(VENV_OK) ## Ship a real log of this machine to cwl-local, read it back and compare
+	@$(VENV)/bin/python scripts/demo.py
+
+test: tools build c-tests $(VENV_OK) ## Run every test suite
+	@$(VENV)/bin/python scripts/run_tests.py
+
+check: ## Formatting, clippy and rustdoc, all warnings errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+
+clean: ## Remove what was built
+	rm -rf target
+
+distclean: clean ## Remove the Python environment as well
+	rm -rf $(VENV)
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# ---- what the tests need ----
+
+C_TEST_PROGRAMS := $(addprefix $(C_TESTS)/,header_c99 header_cxx17 abi plugin ship hostile)
+
+c-tests: $(C_TEST_PROGRAMS)
+
+# They find the library where it was built, from wherever they are started.
+C_TEST_LINK := -lpthread -Wl,-rpath,'$$ORIGIN/../release'
+
+$(C_TESTS)/header_c99: c_tests/header.c include/cwl_sink.h Makefile | library
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(C99) $< -o $@ $(LINK) $(C_TEST_LINK)
+
+$(C_TESTS)/header_cxx17: c_tests/header.c include/cwl_sink.h Makefile | library tools
+	@mkdir -p $(@D)
+	$(CXX) $(CFLAGS) $(CXX17) -x c++ $< -o $@ $(LINK) $(C_TEST_LINK)
+
+# Not linked with the library: a host that only loads it.
+$(C_TESTS)/plugin: c_tests/plugin.c c_tests/check.h include/cwl_sink.h Makefile | library
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(C99) $< -o $@ -ldl $(C_TEST_LINK)
+
+$(C_TESTS)/%: c_tests/%.c c_tests/check.h include/cwl_sink.h Makefile | library
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(C99) $< -o $@ $(LINK) $(C_TEST_LINK)
+
+tools:
+	@PYTHON="$(PYTHON)" CXX="$(CXX)" scripts/need.sh c++ valgrind
+
+$(VENV_OK): tests/outside/requirements.txt
+	@PYTHON="$(PYTHON)" scripts/need.sh venv
+	@PYTHON="$(PYTHON)" scripts/install_python.sh $(VENV) $< $@

@@ -1,0 +1,15 @@
+#!/bin/sh
+# Makes a Python environment hold what a requirements file names: install_python.sh VENV REQUIREMENTS STAMP
+# The stamp is a copy of the requirements that are installed, made last.
+set -eu
+
+venv=$1 requirements=$2 stamp=$3
+
+if cmp -s "$requirements" "$stamp" && "$venv/bin/python" -c '' 2>/dev/null; then
+    touch "$stamp"
+    exit 0
+fi
+echo "installing $requirements into $venv"
+"${PYTHON:-python3}" -m venv --clear "$venv"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" </dev/null
+cp "$requirements" "$stamp"

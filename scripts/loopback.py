@@ -1,0 +1,105 @@
+"""A cwl-local on loopback, and what AWS's own client reads back from an endpoint.
+
+The demo and the tests share this. Only the readers need boto3; starting cwl-local takes the standard library.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RELEASE = ROOT / "target" / "release"
+REGION = "us-east-1"
+START_SECONDS = 20
+
+
+def hermetic_environment():
+    """This environment with the test credentials and without anything that leads away from loopback."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("AWS_") and not name.lower().endswith("_proxy")
+    }
+    return kept | {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+
+
+class CwlLocal:
+    """A running cwl-local, as a context: `with CwlLocal() as local: local.endpoint`."""
+
+    def __init__(self, faults=()):
+        self.faults = list(faults)
+        self.endpoint = None
+
+    def __enter__(self):
+        self._folder = tempfile.TemporaryDirectory(prefix="cwl-local-")
+        folder = pathlib.Path(self._folder.name)
+        port_file, rules = folder / "port", folder / "faults.json"
+        rules.write_text(json.dumps(self.faults))
+        command = [RELEASE / "cwl-local", "--listen", "127.0.0.1:0", "--port-file", port_file, "--faults", rules]
+        self._log = open(folder / "log", "w+b")
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=self._log)
+        try:
+            self.endpoint = f"http://127.0.0.1:{self._port(port_file)}"
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _port(self, port_file):
+        # The file is renamed into place, so whoever sees it sees all of it.
+        until = time.monotonic() + START_SECONDS
+        while not port_file.exists():
+            if self._process.poll() is not None or time.monotonic() > until:
+                self._log.seek(0)
+                raise RuntimeError(f"cwl-local did not start: {self._log.read().decode(errors='replace').strip()}")
+            time.sleep(0.01)
+        return int(port_file.read_text())
+
+    def __exit__(self, *_):
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+        self._folder.cleanup()
+
+
+def logs_client(endpoint):
+    """A boto3 client for the endpoint that takes nothing from this machine's own AWS configuration."""
+    import boto3
+    import botocore.config
+
+    return boto3.client(
+        "logs",
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=botocore.config.Config(
+            proxies={}, retries={"total_max_attempts": 2}, connect_timeout=5, read_timeout=60
+        ),
+    )
+
+
+def read_back(client, group, stream):
+    """All events of a stream as (timestamp, message), from its head to its end, page by page."""
+    events, token = [], None
+    while True:
+        page = {"nextToken": token} if token else {}
+        answer = client.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True, **page)
+        events += [(event["timestamp"], event["message"]) for event in answer["events"]]
+        if answer["nextForwardToken"] == token:  # the end gives the token back that it was given
+            return events
+        token = answer["nextForwardToken"]

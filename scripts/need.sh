@@ -1,0 +1,49 @@
+#!/bin/sh
+# Makes sure that tools are there: need.sh TOOL...   (c++, valgrind, venv)
+# What is missing is installed as root, where there is apt-get; otherwise the command to run is said.
+set -eu
+
+python=${PYTHON:-python3}
+
+# A tool counts when it works, not when a file of its name is there: valgrind, for one, needs libc's symbols.
+works() {
+    case $1 in
+    c++) echo 'int main() {}' | "${CXX:-c++}" -x c++ -fsyntax-only - ;;
+    valgrind) valgrind -q true ;;
+    venv) "$python" -c 'import ensurepip, venv' ;;
+    esac >/dev/null 2>&1
+}
+
+packages_of() {
+    case $1 in
+    c++) echo g++ ;;
+    valgrind) echo valgrind libc6-dbg ;;
+    venv) echo python3-venv ;;
+    *) echo "need.sh: there is no tool \"$1\" to ask for" >&2 && exit 2 ;;
+    esac
+}
+
+missing= packages=
+for tool; do
+    of_tool=$(packages_of "$tool")
+    if ! works "$tool"; then
+        missing="$missing $tool" packages="$packages $of_tool"
+    fi
+done
+[ -n "$missing" ] || exit 0
+
+install="apt-get install --yes --no-install-recommends$packages"
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+    echo "missing:$missing. Please run this as root, and then make again:" >&2
+    echo "    apt-get update && $install" >&2
+    exit 1
+fi
+echo "missing:$missing; installing$packages"
+DEBIAN_FRONTEND=noninteractive
+export DEBIAN_FRONTEND
+apt-get update -qq </dev/null
+# shellcheck disable=SC2086  # the packages are words of their own
+$install -qq </dev/null >/dev/null
+for tool in $missing; do
+    works "$tool" || { echo "installed$packages, but $tool still does not work" >&2 && exit 1; }
+done

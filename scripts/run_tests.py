@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""Runs every test suite and counts over all of them.
+
+A suite is a command; what it prints is passed on as it comes, and its closing lines are counted. A suite that fails
+without counting a failure, ends by a signal, exceeds its time or runs no test adds one failure of its own.
+
+The last line is `N passed, N failed`; it is also written to target/test-result.txt. With names as arguments, only
+those suites are run.
+"""
+
+import dataclasses
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from loopback import ROOT, CwlLocal, hermetic_environment
+
+RESULT = ROOT / "target" / "test-result.txt"
+VENV_PYTHON = sys.executable
+CARGO = os.environ.get("CARGO", "cargo")
+PYTEST = [VENV_PYTHON, "-m", "pytest", "-p", "no:cacheprovider", "--color=no", "-v"]
+BOTO3_VIEW = ROOT / "local" / "tests" / "boto3_view.py"
+
+
+def plain_counts(text):
+    """`N passed, N failed`, the last such line."""
+    found = re.findall(r"^(\d+) passed, (\d+) failed$", text, re.MULTILINE)
+    return tuple(map(int, found[-1])) if found else (0, 0)
+
+
+def cargo_counts(text):
+    """`test result: ok. N passed; N failed; ...`, summed over the test programs."""
+    found = re.findall(r"^test result: \w+\. (\d+) passed; (\d+) failed;", text, re.MULTILINE)
+    return sum(int(passed) for passed, _ in found), sum(int(failed) for _, failed in found)
+
+
+def pytest_counts(text):
+    """`== N failed, N passed, N error in 1.2s ==`: the last line; an error is a failure."""
+    closing = re.findall(r"^=+ (.*\bin [\d.]+s.*) =+$", text, re.MULTILINE)
+    numbers = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", closing[-1])} if closing else {}
+    return numbers.get("passed", 0), sum(numbers.get(word, 0) for word in ("failed", "error", "errors"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Suite:
+    name: str
+    command: list
+    counts: object
+    minutes: float
+    needs_endpoint: bool = False  # the address of a cwl-local is the command's last argument
+
+
+SUITES = [
+    Suite("Rust", [CARGO, "test", "--workspace", "--locked", "--no-fail-fast"], cargo_counts, 45),
+    Suite("C", [VENV_PYTHON, "scripts/run_c_tests.py"], plain_counts, 5),
+    Suite("C, valgrind", [VENV_PYTHON, "scripts/run_c_tests.py", "--valgrind"], plain_counts, 15),
+    Suite("exported symbols", [VENV_PYTHON, "scripts/check_symbols.py"], plain_counts, 1),
+    Suite("cwl-ship", [*PYTEST, "tests/outside/test_cwl_ship.py"], pytest_counts, 10),
+    Suite("outside view", [*PYTEST, "tests/outside/test_outside_view.py"], pytest_counts, 10),
+    Suite("boto3 view", [VENV_PYTHON, str(BOTO3_VIEW)], plain_counts, 5, needs_endpoint=True),
+]
+
+
+@dataclasses.dataclass
+class Result:
+    name: str
+    passed: int
+    failed: int
+    seconds: float
+    remark: str = ""
+
+
+def run_command(command, minutes, environment=None):
+    """Runs it, passes its output on, and gives (output, exit code); the code is None when its time was up."""
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
+    )
+    late = threading.Event()
+
+    def end():
+        # The command's own session: it, and whatever it has started.
+        late.set()
+        os.killpg(process.pid, signal.SIGKILL)
+
+    timer = threading.Timer(minutes * 60, end)
+    timer.start()
+    output = []
+    try:
+        for line in process.stdout:
+            output.append(line)
+            print(line, end="", flush=True)
+        process.wait()
+    finally:
+        timer.cancel()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return "".join(output), None if late.is_set() else process.returncode
+
+
+def run_suite(suite):
+    print(f"\n==== {suite.name} ====", flush=True)
+    begun = time.monotonic()
+    if suite.needs_endpoint:
+        with CwlLocal() as local:
+            output, code = run_command([*suite.command, local.endpoint], suite.minutes, hermetic_environment())
+    else:
+        output, code = run_command(suite.command, suite.minutes)
+    passed, failed = suite.counts(output)
+    remark = ""
+    if code is None:
+        remark = f"ended after {suite.minutes} minutes"
+    elif code < 0:
+        remark = f"ended by {signal.Signals(-code).name}"
+    elif passed + failed == 0:
+        remark = f"ran no test (exit code {code})"
+    elif (code == 0) != (failed == 0):
+        remark = f"exit code {code}"
+    return Result(suite.name, passed, failed + bool(remark), time.monotonic() - begun, remark)
+
+
+def run_guarded(suite):
+    """A suite that cannot even be started is a failure, and the others still run."""
+    try:
+        return run_suite(suite)
+    except (OSError, RuntimeError) as error:
+        return Result(suite.name, 0, 1, 0.0, f"could not run: {error}")
+
+
+def chosen(names):
+    unknown = set(names) - {suite.name for suite in SUITES}
+    if unknown:
+        sys.exit(f"run_tests.py: no suite {sorted(unknown)}; there are {[suite.name for suite in SUITES]}")
+    wanted = [suite for suite in SUITES if suite.name in names or not names]
+    return [suite for suite in wanted if suite.name != "boto3 view" or BOTO3_VIEW.exists()]
+
+
+def main():
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.unlink(missing_ok=True)
+    results = [run_guarded(suite) for suite in chosen(sys.argv[1:])]
+    passed, failed = sum(r.passed for r in results), sum(r.failed for r in results)
+    print(f"\n{'suite':<18} {'passed':>7} {'failed':>7} {'seconds':>8}")
+    for r in results:
+        print(f"{r.name:<18} {r.passed:>7} {r.failed:>7} {r.seconds:>8.1f}  {r.remark}".rstrip())
+    closing = f"{passed} passed, {failed} failed"
+    RESULT.write_text(closing + "\n")
+    print(f"\n{closing}", flush=True)
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
