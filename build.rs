@@ -36,8 +36,9 @@ const MANUAL: &str = "\
  * Threads   A handle may be used by any thread, several at the same time; the exceptions say so. The
  *           library's own threads are named \"cwl-sink\" and block every signal. After cwl_shutdown has
  *           returned, the sink has no thread and calls nobody back.
- * Blocking  cwl_flush and cwl_shutdown wait, at most as long as they are told. cwl_push_event waits only with
- *           when_full=block. cwl_sink_open may wait for the instance's metadata. Nothing else blocks.
+ * Blocking  cwl_flush, cwl_shutdown and cwl_poll_acks wait, at most as long as they are told. cwl_push_event waits
+ *           only with when_full=block. cwl_sink_open may wait for the instance's metadata, cwl_source_open for the
+ *           disk, cwl_sink_free for a moment. Nothing else blocks.
  * Memory    What the library gives out it also frees: each handle has its function for that. What the caller
  *           passes in is copied before the call returns and stays the caller's.
  * Outcomes  An event that was taken ends once: delivered, rejected by the service for its age, dropped, or
@@ -60,8 +61,10 @@ fn main() {
         .with_config(config)
         .with_src(root.join("src/ffi/status.rs"))
         .with_src(root.join("src/ffi/config.rs"))
+        .with_src(root.join("src/ffi/source.rs"))
         .with_src(root.join("src/ffi/event.rs"))
         .with_src(root.join("src/ffi/sink.rs"))
+        .with_src(root.join("src/ffi/ack.rs"))
         .with_src(root.join("src/ffi/log.rs"))
         .with_src(root.join("src/ffi/plugin.rs"))
         .generate()

@@ -26,8 +26,9 @@
  * Threads   A handle may be used by any thread, several at the same time; the exceptions say so. The
  *           library's own threads are named "cwl-sink" and block every signal. After cwl_shutdown has
  *           returned, the sink has no thread and calls nobody back.
- * Blocking  cwl_flush and cwl_shutdown wait, at most as long as they are told. cwl_push_event waits only with
- *           when_full=block. cwl_sink_open may wait for the instance's metadata. Nothing else blocks.
+ * Blocking  cwl_flush, cwl_shutdown and cwl_poll_acks wait, at most as long as they are told. cwl_push_event waits
+ *           only with when_full=block. cwl_sink_open may wait for the instance's metadata, cwl_source_open for the
+ *           disk, cwl_sink_free for a moment. Nothing else blocks.
  * Memory    What the library gives out it also frees: each handle has its function for that. What the caller
  *           passes in is copied before the call returns and stays the caller's.
  * Outcomes  An event that was taken ends once: delivered, rejected by the service for its age, dropped, or
@@ -79,8 +80,8 @@ typedef enum cwl_status {
      */
     CWL_ERR_CLOSED = 5,
     /**
-     * The message has more than 1,048,550 bytes as UTF-8, which CloudWatch Logs never takes, or takes more
-     * memory than a target may ever hold. The event was not taken.
+     * With `oversize=reject`: the message has more than 1,048,550 bytes as UTF-8, which CloudWatch Logs never takes.
+     * Else: the event takes more memory than a target may ever hold. The event was not taken.
      */
     CWL_ERR_TOO_LARGE = 6,
     /**
@@ -108,7 +109,75 @@ typedef enum cwl_status {
      * A defect in the library. Please report the text of `cwl_last_error`.
      */
     CWL_ERR_INTERNAL = 12,
+    /**
+     * The folder `state_dir`, or a file in it, cannot be used or cannot be trusted.
+     */
+    CWL_ERR_STATE = 13,
 } cwl_status;
+
+/**
+ * How an event ended.
+ */
+typedef enum cwl_outcome {
+    /**
+     * CloudWatch Logs took it.
+     */
+    CWL_DELIVERED = 0,
+    /**
+     * CloudWatch Logs refused this event for its age, while it took the rest of its request.
+     */
+    CWL_REJECTED = 1,
+    /**
+     * Given up.
+     */
+    CWL_DROPPED = 2,
+    /**
+     * Still unsent when the sink was shut down.
+     */
+    CWL_ABANDONED = 3,
+} cwl_outcome;
+
+/**
+ * Why an event ended so.
+ */
+typedef enum cwl_reason {
+    /**
+     * Delivered: there is no reason to give.
+     */
+    CWL_REASON_NONE = 0,
+    /**
+     * Rejected: more than 14 days old when it arrived.
+     */
+    CWL_REASON_TOO_OLD = 1,
+    /**
+     * Rejected: more than 2 hours ahead when it arrived.
+     */
+    CWL_REASON_TOO_NEW = 2,
+    /**
+     * Rejected: older than the retention of its group.
+     */
+    CWL_REASON_EXPIRED = 3,
+    /**
+     * Dropped: CloudWatch Logs will never take its request.
+     */
+    CWL_REASON_NOT_RETRYABLE = 4,
+    /**
+     * Dropped: it was tried for `retry_max_age_ms`.
+     */
+    CWL_REASON_TRIED_TOO_LONG = 5,
+    /**
+     * Dropped: it was the oldest when there was no room.
+     */
+    CWL_REASON_OVERFLOW = 6,
+    /**
+     * Abandoned: the sink was shut down first.
+     */
+    CWL_REASON_SHUTDOWN = 7,
+    /**
+     * Abandoned: a defect in the library.
+     */
+    CWL_REASON_DEFECT = 8,
+} cwl_reason;
 
 /**
  * How grave a diagnostic is.
@@ -150,6 +219,12 @@ typedef struct cwl_config cwl_config;
 typedef struct cwl_sink cwl_sink;
 
 /**
+ * A source of events, such as a file or a queue, whose offsets the sink keeps. Opaque. May be used by several
+ * threads at the same time, but for `cwl_source_free`.
+ */
+typedef struct cwl_source cwl_source;
+
+/**
  * A target of a sink: a log group and a log stream, looked up once. Opaque. May be used by several threads
  * at the same time, but for `cwl_target_free`.
  */
@@ -183,9 +258,26 @@ typedef struct cwl_event {
      */
     const char *message;
     /**
-     * Bytes of the message, 1 to 1,048,550 as UTF-8.
+     * Bytes of the message, at least 1. What is longer than 1,048,550 as UTF-8 is cut, split or refused: the option
+     * `oversize`.
      */
     size_t message_len;
+    /**
+     * Any number; comes back in the event's ack.
+     */
+    uint64_t token;
+    /**
+     * The source that the event covers a part of; NULL: none. Of the same sink.
+     */
+    struct cwl_source *source;
+    /**
+     * The first offset of the source that the event covers; without a source 0.
+     */
+    uint64_t offset_begin;
+    /**
+     * The first offset behind it, greater than `offset_begin`; without a source 0.
+     */
+    uint64_t offset_end;
 } cwl_event;
 
 /**
@@ -198,7 +290,7 @@ typedef struct cwl_stats_snapshot {
      */
     size_t struct_size;
     /**
-     * Events that pushes took.
+     * Events that pushes took; one that was split counts with each of its pieces, here and below.
      */
     uint64_t accepted_events;
     /**
@@ -222,7 +314,7 @@ typedef struct cwl_stats_snapshot {
      */
     uint64_t rejected_events;
     /**
-     * Events given up: not retryable, tried for 14 days, or oldest when there was no room (`drop_oldest`).
+     * Events given up: not retryable, tried for `retry_max_age_ms`, or oldest when there was no room (`drop_oldest`).
      */
     uint64_t dropped_events;
     /**
@@ -242,7 +334,7 @@ typedef struct cwl_stats_snapshot {
      */
     uint64_t buffered_bytes_peak;
     /**
-     * Gauge: targets known.
+     * Gauge: targets known; one that was pushed both logs and metrics (EMF) counts twice.
      */
     uint64_t targets;
     /**
@@ -269,7 +361,58 @@ typedef struct cwl_stats_snapshot {
      * Bytes of request bodies sent, after compression.
      */
     uint64_t wire_bytes;
+    /**
+     * Events whose message was cut to what CloudWatch Logs takes (`oversize=truncate`).
+     */
+    uint64_t truncated_events;
+    /**
+     * Gauge: 1 while nothing is sent to no target, since credentials are missing, wrong or expired or the clock is not
+     * believed; else 0.
+     */
+    uint64_t endpoint_paused;
 } cwl_stats_snapshot;
+
+/**
+ * What became of one event.
+ */
+typedef struct cwl_ack {
+    /**
+     * `sizeof(cwl_ack)`.
+     */
+    size_t struct_size;
+    /**
+     * The token that the event was pushed with.
+     */
+    uint64_t token;
+    /**
+     * How it ended.
+     */
+    enum cwl_outcome outcome;
+    /**
+     * Why.
+     */
+    enum cwl_reason reason;
+    /**
+     * The service's name for its last error, such as "AccessDeniedException", ending in NUL; NULL when there
+     * was none. Valid until the callback returns, or until the sink's next `cwl_poll_acks`.
+     */
+    const char *error_code;
+    /**
+     * What that error said, in UTF-8, ending in NUL; NULL when there was none. Valid as long.
+     */
+    const char *error_message;
+} cwl_ack;
+
+/**
+ * Takes acks: `count` of them behind each other, in the order in which the events became final, valid during the
+ * call only, and the `user` pointer that was given with the callback. Step through the array by the first one's
+ * `struct_size`.
+ *
+ * Called from one thread of the library's, never while a lock of the library is held. It may push events; calls
+ * that wait for the library (`cwl_flush`, `cwl_shutdown`, `cwl_sink_open`) return `CWL_ERR_IN_CALLBACK` there, and a
+ * push never blocks. While it runs, no further acks come: it should be quick. It must not throw.
+ */
+typedef void (*cwl_ack_callback)(const struct cwl_ack *acks, size_t count, void *user);
 
 /**
  * Takes a diagnostic: its level (`cwl_log_level`), a sentence in UTF-8 that ends in NUL and is valid during
@@ -278,7 +421,7 @@ typedef struct cwl_stats_snapshot {
  * Called from the library's threads and from the host's own, several at the same time, never while a lock of
  * the library is held. It may push events, which then make no diagnostics of their own; calls that wait for
  * the library (`cwl_flush`, `cwl_shutdown`, `cwl_sink_open`) and `cwl_set_log_callback` return
- * `CWL_ERR_IN_CALLBACK` there.
+ * `CWL_ERR_IN_CALLBACK` there. It must not throw. One that does not return in time may outlive `cwl_shutdown`.
  */
 typedef void (*cwl_log_callback)(int32_t level, const char *message, void *user);
 
@@ -378,6 +521,30 @@ typedef struct cwl_plugin {
      * `cwl_version`
      */
     const char *(*version)(void);
+    /**
+     * `cwl_set_ack_callback`
+     */
+    enum cwl_status (*set_ack_callback)(struct cwl_sink *sink, cwl_ack_callback callback, void *user);
+    /**
+     * `cwl_poll_acks`
+     */
+    int64_t (*poll_acks)(struct cwl_sink *sink, struct cwl_ack *acks, size_t capacity, int64_t timeout_ms);
+    /**
+     * `cwl_ack_fd`
+     */
+    int (*ack_fd)(struct cwl_sink *sink);
+    /**
+     * `cwl_source_open`
+     */
+    enum cwl_status (*source_open)(struct cwl_sink *sink, const char *name, struct cwl_source **source);
+    /**
+     * `cwl_source_offset`
+     */
+    enum cwl_status (*source_offset)(struct cwl_source *source, uint64_t *offset);
+    /**
+     * `cwl_source_free`
+     */
+    void (*source_free)(struct cwl_source *source);
 } cwl_plugin;
 
 #ifdef __cplusplus
@@ -430,6 +597,37 @@ enum cwl_status cwl_config_set(struct cwl_config *config, const char *key, const
 void cwl_config_free(struct cwl_config *config);
 
 /**
+ * Opens a source by its name, any text in UTF-8, and puts it into `*source`. Free it with `cwl_source_free`. A name
+ * that is open already gives another handle to the same source.
+ *
+ * An event that is pushed with a source says which part of it the event covers, from `offset_begin` up to
+ * `offset_end`. The offset of the source is where everything below is final: delivered, rejected or dropped. Events
+ * abandoned at the shutdown hold it back, so that they are read again, and so does what no event covered: let the
+ * range of an event begin where that of the one before it ended.
+ *
+ * With the option `state_dir`, the offset is kept in one small file, at most once a second and at the shutdown, and
+ * read back here. Blocks on the disk. Returns `CWL_ERR_STATE` for a file that is torn, empty, or of a newer version:
+ * it is never taken for offset 0.
+ */
+enum cwl_status cwl_source_open(struct cwl_sink *sink,
+                                const char *name,
+                                struct cwl_source **source);
+
+/**
+ * Puts the offset below which everything is final into `*offset`: where a host that starts again reads on. 0 for a
+ * source that has no state and no event yet; one without a state begins at the `offset_begin` of its first event.
+ * Does not block; any thread; also after the shutdown.
+ */
+enum cwl_status cwl_source_offset(struct cwl_source *source,
+                                  uint64_t *offset);
+
+/**
+ * Frees a source's handle. Its events go on, and its offset is kept as they become final. NULL is allowed. May come
+ * before or after `cwl_sink_free`, but inside a callback only before.
+ */
+void cwl_source_free(struct cwl_source *source);
+
+/**
  * Takes one event for sending. Copies what it needs before it returns: all of the event's memory stays the
  * caller's.
  *
@@ -466,15 +664,17 @@ enum cwl_status cwl_target_push(struct cwl_target *target, const struct cwl_even
  * Opens a sink and puts it into `*sink`. The configuration is copied and stays the caller's; NULL means all
  * defaults. End with `cwl_shutdown`, then `cwl_sink_free`.
  *
- * Starts `worker_threads` threads, which block every signal. Sends no event yet, and does not ask whether the
+ * Starts `worker_threads` threads, and later up to 16 for what can only block, such as looking up a host's name; all
+ * of them block every signal. Sends no event yet, and does not ask whether the
  * credentials are good: what is wrong with them shows in the log callback and the statistics. Blocks for some
  * seconds at most, and only when neither the options, the environment nor the profile name a region, so that
  * the instance's metadata is asked. Any thread, but not inside a callback.
  *
  * Returns `CWL_ERR_CONFIG` for options that do not go together, `CWL_ERR_OPEN` when no region can be found or
- * no thread can be started; `*sink` is then NULL.
+ * no thread can be started, `CWL_ERR_STATE` when the folder `state_dir` cannot be used; `*sink` is then NULL.
  */
-enum cwl_status cwl_sink_open(const struct cwl_config *config, struct cwl_sink **sink);
+enum cwl_status cwl_sink_open(const struct cwl_config *config,
+                              struct cwl_sink **sink);
 
 /**
  * Looks up a target once, for `cwl_target_push`, and puts it into `*target`. NULL as a name means the option
@@ -522,7 +722,7 @@ enum cwl_status cwl_shutdown(struct cwl_sink *sink, int64_t timeout_ms);
 
 /**
  * Frees a sink, after `cwl_shutdown`; without it, shuts down with a time-out of 0, which abandons what is not
- * sent. NULL is allowed. No other call may use the sink any more. Targets opened from it stay valid until they
+ * sent. NULL is allowed. Not inside a callback. No other call may use the sink any more. Targets opened from it stay valid until they
  * are freed; pushing into them returns `CWL_ERR_CLOSED`.
  */
 void cwl_sink_free(struct cwl_sink *sink);
@@ -547,11 +747,47 @@ enum cwl_status cwl_stats_json(struct cwl_sink *sink, char **json);
 void cwl_string_free(char *text);
 
 /**
+ * Has the outcome of every event told to `callback`: one ack for each event accepted from now on, never two. Those
+ * accepted before have none, so call it before the first push. Can be called once for a sink, and not for one whose
+ * acks are polled.
+ *
+ * Starts one thread. Acks that the callback has not been given yet count towards `buffer_max_bytes`. Before
+ * `cwl_shutdown` returns, the callback has been given the acks of all events, those abandoned included, unless it
+ * does not return in time. Returns `CWL_ERR_CLOSED` after the shutdown, and `CWL_ERR_OPEN` when the thread cannot be
+ * started.
+ */
+enum cwl_status cwl_set_ack_callback(struct cwl_sink *sink,
+                                     cwl_ack_callback callback,
+                                     void *user);
+
+/**
+ * Takes up to `capacity` acks into `acks`, an array whose first element has its `struct_size` set to
+ * `sizeof(cwl_ack)`. Waits for the first, at most `timeout_ms` milliseconds; negative: without limit. Returns how
+ * many were taken, 0 at the time-out; negative: minus the `cwl_status` of what went wrong.
+ *
+ * The first call, or that of `cwl_ack_fd`, begins the acking: events accepted before have no ack, so make it before
+ * the first push, with a time-out of 0. One ack for each event from then on, never two; those not fetched yet count
+ * towards `buffer_max_bytes`. After the shutdown the acks that are left can still be fetched, until `cwl_sink_free`.
+ * One thread at a time; not inside a callback, and not for a sink with an ack callback.
+ */
+int64_t cwl_poll_acks(struct cwl_sink *sink,
+                      struct cwl_ack *acks,
+                      size_t capacity,
+                      int64_t timeout_ms);
+
+/**
+ * A file descriptor that is readable while there are acks to fetch with `cwl_poll_acks`, for hosts with an event
+ * loop: pass it to poll(2) or epoll(7), and do not read, write or close it. It belongs to the sink and ends with
+ * `cwl_sink_free`. The same one at each call; minus the `cwl_status` when it cannot be had. Does not block.
+ */
+int cwl_ack_fd(struct cwl_sink *sink);
+
+/**
  * Sends the library's diagnostics of `level` (`cwl_log_level`) and graver ones to `callback`, for all sinks of
  * the process; NULL ends it. Without a callback the library says nothing: it never writes to stdout or
  * stderr.
  *
- * Returns once the callback that was set before is not running any more. Any thread, but not inside the
+ * Blocks until the callback that was set before is not running any more. Any thread, but not inside a
  * callback.
  */
 enum cwl_status cwl_set_log_callback(int32_t level,

@@ -1,10 +1,21 @@
-//! What became of events: every accepted event ends once, in one of four outcomes.
+//! What became of events: every accepted event ends once, in one of four outcomes, and the host is told.
 //!
-//! A [`Receipt`] stands for the events of one batch. It is settled when the batch is final; dropped
-//! unsettled, on whatever path, it settles itself as abandoned, so that no event is left without an outcome.
+//! A [`Receipt`] stands for the events of one batch: what they hold in memory, and what is owed for them. It is
+//! settled when the batch is final; dropped unsettled, on whatever path, it settles itself as abandoned, so that
+//! no event is left without an outcome. Settling counts the outcome, moves the offsets of the events' sources on,
+//! and puts an ack for each event into the line from which the host gets them.
+//!
+//! Acks are kept only for a host that asked for them, and what is kept counts towards the memory bound until the
+//! host has it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{TryReserveError, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::logs_api::{ApiError, RejectedEvents};
+use crate::memory::Charge;
+use crate::offsets::SourceRange;
 
 /// How an event ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,14 +41,75 @@ impl Outcome {
     }
 }
 
-/// How many events ended in each outcome.
-#[derive(Debug, Default)]
-pub struct Outcomes {
-    events: [AtomicU64; Outcome::ALL.len()],
-    delivered_bytes: AtomicU64,
+/// Why an event ended so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It was delivered.
+    None,
+    /// Rejected: more than 14 days old when it arrived.
+    TooOld,
+    /// Rejected: more than 2 hours ahead when it arrived.
+    TooNew,
+    /// Rejected: older than the group's retention.
+    Expired,
+    /// Dropped: the service will never take its request.
+    NotRetryable,
+    /// Dropped: it was tried for `retry_max_age_ms`.
+    TriedTooLong,
+    /// Dropped: it was the oldest when there was no room.
+    Overflow,
+    /// Abandoned: the sink was shut down first.
+    Shutdown,
+    /// Abandoned: a defect in the sink.
+    Defect,
 }
 
-impl Outcomes {
+impl Reason {
+    /// The outcome that goes with it.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Reason::None => Outcome::Delivered,
+            Reason::TooOld | Reason::TooNew | Reason::Expired => Outcome::Rejected,
+            Reason::NotRetryable | Reason::TriedTooLong | Reason::Overflow => Outcome::Dropped,
+            Reason::Shutdown | Reason::Defect => Outcome::Abandoned,
+        }
+    }
+}
+
+/// How events ended, and what the service last said about them.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// Why.
+    pub reason: Reason,
+    /// The service's last error, where there was one.
+    pub error: Option<Arc<ApiError>>,
+}
+
+impl From<Reason> for Ending {
+    fn from(reason: Reason) -> Self {
+        Ending { reason, error: None }
+    }
+}
+
+/// What a host is told about one event.
+#[derive(Clone, Debug)]
+pub struct Ack {
+    /// The token that the event was pushed with.
+    pub token: u64,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// The books of a sink: how many events ended in each outcome, and the acks on their way to the host.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    events: [AtomicU64; Outcome::ALL.len()],
+    delivered_bytes: AtomicU64,
+    /// The acks on their way.
+    pub acks: AckLine,
+}
+
+impl Ledger {
     /// Events that ended so.
     pub fn events(&self, outcome: Outcome) -> u64 {
         self.events[outcome.index()].load(Ordering::Relaxed)
@@ -53,18 +125,194 @@ impl Outcomes {
     }
 }
 
-/// The events of one batch, whose outcome is still owed.
+/// What is told when acks have come, and when the last of them was fetched.
+pub trait AckSignal: Send + Sync + 'static {
+    /// There are acks.
+    fn raise(&self);
+    /// There are none.
+    fn lower(&self);
+}
+
+/// The acks on their way to the host, in the order in which the events became final.
+#[derive(Default)]
+pub struct AckLine {
+    wanted: AtomicBool,
+    /// Guards the line. Nothing awaits, and no host is called, while holding it.
+    line: Mutex<Line>,
+    arrived: Condvar,
+    signal: OnceLock<Box<dyn AckSignal>>,
+}
+
+impl std::fmt::Debug for AckLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AckLine").field("wanted", &self.wanted).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    parts: VecDeque<Part>,
+    closed: bool,
+}
+
+/// An event that was too long and goes out in pieces, each in a batch of its own: it has one outcome, the worst of
+/// theirs, once the last of them is final.
+#[derive(Debug)]
+pub struct Split {
+    /// What the whole event covers of its source.
+    range: Option<SourceRange>,
+    /// How many pieces are not final, and the worst ending so far. Nothing awaits while holding it.
+    open: Mutex<(usize, Ending)>,
+}
+
+impl Split {
+    /// An event in so many pieces.
+    pub fn new(pieces: usize, range: Option<SourceRange>) -> Arc<Self> {
+        Arc::new(Split { range, open: Mutex::new((pieces, Reason::None.into())) })
+    }
+
+    /// A piece ended. The ending of the whole event when it was the last.
+    fn end(&self, ending: &Ending) -> Option<Ending> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let (pieces, worst) = &mut *open;
+        if ending.reason.outcome().index() >= worst.reason.outcome().index() {
+            *worst = ending.clone();
+        }
+        *pieces = pieces.saturating_sub(1);
+        (*pieces == 0).then(|| worst.clone())
+    }
+}
+
+/// What the acks of one batch take besides their tokens, until the host has them.
+const ACKS_CHARGE: usize = 256;
+
+/// Tokens of events that ended alike. The charge is given back with the last of them.
+#[derive(Debug)]
+struct Part {
+    tokens: VecDeque<u64>,
+    ending: Ending,
+    _charge: Option<Arc<Charge>>,
+}
+
+impl AckLine {
+    /// From now on events are acked. Those accepted before are not.
+    pub fn ask(&self) {
+        self.wanted.store(true, Ordering::Release);
+    }
+
+    /// Whether the host asked for acks.
+    pub fn is_asked(&self) -> bool {
+        self.wanted.load(Ordering::Acquire)
+    }
+
+    /// Sets what is told when acks come; false when something was set before.
+    pub fn set_signal(&self, signal: Box<dyn AckSignal>) -> bool {
+        let line = self.lock();
+        let set = self.signal.set(signal).is_ok();
+        if set && !line.parts.is_empty() {
+            self.signal.get().inspect(|signal| signal.raise());
+        }
+        set
+    }
+
+    /// Waits until there are acks, the line is closed, or the deadline has come (none: for ever); then takes at
+    /// most `most` of them.
+    pub fn take(&self, most: usize, deadline: Option<Instant>) -> Vec<Ack> {
+        let mut line = self.lock();
+        while line.parts.is_empty() && !line.closed {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            line = match left {
+                None => self.arrived.wait(line).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => break,
+                Some(left) => self.arrived.wait_timeout(line, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
+        }
+        let mut acks = Vec::new();
+        while acks.len() < most
+            && let Some(part) = line.parts.front_mut()
+        {
+            let ending = part.ending.clone();
+            let count = part.tokens.len().min(most - acks.len());
+            acks.extend(part.tokens.drain(..count).map(|token| Ack { token, ending: ending.clone() }));
+            if part.tokens.is_empty() {
+                line.parts.pop_front();
+            }
+        }
+        if line.parts.is_empty() && !acks.is_empty() {
+            self.signal.get().inspect(|signal| signal.lower());
+        }
+        acks
+    }
+
+    /// Whether nothing waits to be fetched.
+    pub fn is_empty(&self) -> bool {
+        self.lock().parts.is_empty()
+    }
+
+    /// No more acks will come: whoever waits for some goes on.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.arrived.notify_all();
+    }
+
+    /// Whether the line is closed and empty.
+    pub fn is_over(&self) -> bool {
+        let line = self.lock();
+        line.closed && line.parts.is_empty()
+    }
+
+    fn put(&self, part: Part) {
+        if part.tokens.is_empty() {
+            return;
+        }
+        let mut line = self.lock();
+        let first = line.parts.is_empty();
+        line.parts.push_back(part);
+        if first {
+            self.signal.get().inspect(|signal| signal.raise());
+        }
+        drop(line);
+        self.arrived.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The events of one batch: what is owed for them.
 #[derive(Debug)]
 pub struct Receipt {
-    outcomes: Arc<Outcomes>,
+    ledger: Arc<Ledger>,
+    /// The host asked for acks when the batch was opened: each event has its token here.
+    acked: bool,
     events: usize,
     message_bytes: usize,
+    /// A token for each event, in the order pushed until they are put in order of time.
+    tokens: Vec<u64>,
+    /// What the events cover of their sources, joined where they follow on each other.
+    ranges: Vec<SourceRange>,
+    /// The event that the only one of this batch is a piece of.
+    split: Option<Arc<Split>>,
 }
 
 impl Receipt {
     /// A receipt for no events yet.
-    pub fn new(outcomes: &Arc<Outcomes>) -> Self {
-        Receipt { outcomes: outcomes.clone(), events: 0, message_bytes: 0 }
+    pub fn new(ledger: &Arc<Ledger>) -> Self {
+        Receipt {
+            ledger: ledger.clone(),
+            acked: ledger.acks.is_asked(),
+            events: 0,
+            message_bytes: 0,
+            tokens: Vec::new(),
+            ranges: Vec::new(),
+            split: None,
+        }
+    }
+
+    /// Whether the host has begun to ask for acks since: what comes now belongs into another batch.
+    pub fn is_outdated(&self) -> bool {
+        self.acked != self.ledger.acks.is_asked()
     }
 
     /// How many events it stands for.
@@ -72,49 +320,186 @@ impl Receipt {
         self.events
     }
 
+    /// Bytes that the receipt would keep with room for so many events, the next of them with this range.
+    pub fn bytes_with(&self, events: usize, range: Option<&SourceRange>) -> usize {
+        let tokens = if self.acked { events } else { 0 };
+        tokens * size_of::<u64>() + self.ranges_with(range) * size_of::<SourceRange>()
+    }
+
+    /// Makes that room.
+    pub fn make_room(&mut self, events: usize, range: Option<&SourceRange>) -> Result<(), TryReserveError> {
+        if self.acked {
+            self.tokens.try_reserve_exact(events.saturating_sub(self.tokens.len()))?;
+        }
+        let ranges = self.ranges_with(range);
+        self.ranges.try_reserve_exact(ranges - self.ranges.len())
+    }
+
+    /// Room for ranges, grown by doubling where this one needs a place of its own.
+    fn ranges_with(&self, range: Option<&SourceRange>) -> usize {
+        let (len, room) = (self.ranges.len(), self.ranges.capacity());
+        let joins = range.is_none_or(|range| self.ranges.last().is_some_and(|last| last.joins(range)));
+        if joins || len < room { room } else { (2 * room).max(1) }
+    }
+
+    /// Bytes that the receipt keeps now.
+    pub fn kept_bytes(&self) -> usize {
+        self.tokens.capacity() * size_of::<u64>() + self.ranges.capacity() * size_of::<SourceRange>()
+    }
+
     /// One more event, of so many UTF-8 bytes.
-    pub fn add(&mut self, message_bytes: usize) {
+    pub fn add(&mut self, message_bytes: usize, token: u64, range: Option<&SourceRange>) {
+        if self.acked {
+            self.tokens.push(token);
+        }
         self.events += 1;
         self.message_bytes += message_bytes;
+        let Some(range) = range else { return };
+        match self.ranges.last_mut() {
+            Some(last) if last.joins(range) => last.end = range.end,
+            _ => self.ranges.push(range.clone()),
+        }
     }
 
-    /// The service answered: it took all of the events but `rejected`.
-    pub fn delivered(mut self, rejected: usize) {
-        let events = std::mem::take(&mut self.events);
-        let rejected = rejected.min(events);
-        self.outcomes.add(Outcome::Delivered, events - rejected);
-        self.outcomes.add(Outcome::Rejected, rejected);
-        self.outcomes.delivered_bytes.fetch_add(self.message_bytes as u64, Ordering::Relaxed);
+    /// The only event is a piece of that one.
+    pub fn set_split(&mut self, split: &Arc<Split>) {
+        self.split = Some(split.clone());
     }
 
-    /// All of the events ended so.
-    pub fn settle(mut self, outcome: Outcome) {
-        let events = std::mem::take(&mut self.events);
-        self.outcomes.add(outcome, events);
+    /// The events are sent in another order than they were pushed: the how-manieth pushed stands at each place.
+    pub fn reorder(&mut self, order: &[u32]) {
+        if self.acked {
+            self.tokens = order.iter().map(|pushed| self.tokens[*pushed as usize]).collect();
+        }
+    }
+
+    /// The events were not accepted after all: nothing is owed for them.
+    pub fn cancel(mut self) {
+        self.events = 0;
+        self.tokens.clear();
+        self.ranges.clear();
+        self.split = None;
+    }
+
+    /// The service answered: it took all of the events but those. The charge is what the events hold.
+    pub fn delivered(mut self, rejected: RejectedEvents, charge: Charge) {
+        self.ledger.delivered_bytes.fetch_add(self.message_bytes as u64, Ordering::Relaxed);
+        let parts = rejected.parts(self.events);
+        self.end(&parts.map(|(end, reason)| (end, Ending::from(reason))), Some(charge));
+    }
+
+    /// All of the events ended so. The charge is what they hold.
+    pub fn settle(mut self, ending: Ending, charge: Charge) {
+        self.end(&[(self.events, ending)], Some(charge));
+    }
+
+    /// Ends the events: up to each index, those from the one before it on.
+    fn end(&mut self, parts: &[(usize, Ending)], charge: Option<Charge>) {
+        let (tokens, ranges) = (std::mem::take(&mut self.tokens), std::mem::take(&mut self.ranges));
+        let charge = charge.filter(|_| self.acked).map(|mut charge| {
+            charge.shrink_to(ACKS_CHARGE + tokens.len() * size_of::<u64>());
+            Arc::new(charge)
+        });
+        let mut begin = 0;
+        let mut read_again = false;
+        for (end, ending) in parts {
+            if begin == *end {
+                continue;
+            }
+            let outcome = ending.reason.outcome();
+            self.ledger.add(outcome, end - begin);
+            read_again |= outcome == Outcome::Abandoned;
+            let whole = match &self.split {
+                None => Some(ending.clone()),
+                Some(split) => split.end(ending),
+            };
+            if let Some(ending) = whole {
+                if let Some(range) = self.split.as_ref().and_then(|split| split.range.clone())
+                    && ending.reason.outcome() != Outcome::Abandoned
+                {
+                    range.finalize();
+                }
+                if self.acked {
+                    let tokens = tokens[begin..*end].iter().copied().collect();
+                    self.ledger.acks.put(Part { tokens, ending, _charge: charge.clone() });
+                }
+            }
+            begin = *end;
+        }
+        self.events = 0;
+        if !read_again {
+            ranges.into_iter().for_each(SourceRange::finalize);
+        }
     }
 }
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        self.outcomes.add(Outcome::Abandoned, self.events);
+        self.end(&[(self.events, Ending::from(Reason::Defect))], None);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::{Account, Budget};
+
+    fn receipt(ledger: &Arc<Ledger>, tokens: std::ops::Range<u64>) -> Receipt {
+        let mut receipt = Receipt::new(ledger);
+        tokens.for_each(|token| receipt.add(10, token, None));
+        receipt
+    }
+
+    fn charge() -> Charge {
+        Charge::empty(&Account::new(Arc::new(Budget::new(1000, 1000, 0))))
+    }
 
     #[test]
     fn a_receipt_is_settled_once_and_as_abandoned_when_nobody_settles_it() {
-        let outcomes = Arc::new(Outcomes::default());
-        let receipt = |events: usize| {
-            let mut receipt = Receipt::new(&outcomes);
-            (0..events).for_each(|_| receipt.add(10));
-            receipt
-        };
-        receipt(5).delivered(2);
-        receipt(7).settle(Outcome::Dropped);
-        drop(receipt(4));
-        assert_eq!(Outcome::ALL.map(|outcome| outcomes.events(outcome)), [3, 2, 7, 4]);
+        let ledger = Arc::<Ledger>::default();
+        let rejected = RejectedEvents { too_old_end: 1, expired_end: 0, too_new_start: Some(4) };
+        receipt(&ledger, 0..5).delivered(rejected, charge());
+        receipt(&ledger, 0..7).settle(Reason::Overflow.into(), charge());
+        drop(receipt(&ledger, 0..4));
+        assert_eq!(Outcome::ALL.map(|outcome| ledger.events(outcome)), [3, 2, 7, 4]);
+        assert!(ledger.acks.is_empty(), "nobody asked");
+    }
+
+    #[test]
+    fn each_event_has_one_ack_with_the_reason_that_is_its_own() {
+        let ledger = Arc::<Ledger>::default();
+        ledger.acks.ask();
+        let rejected = RejectedEvents { too_old_end: 1, expired_end: 3, too_new_start: Some(4) };
+        receipt(&ledger, 10..16).delivered(rejected, charge());
+        drop(receipt(&ledger, 20..21));
+        let now = Some(Instant::now());
+        let mut acks = ledger.acks.take(4, now);
+        acks.extend(ledger.acks.take(100, now));
+        let told: Vec<_> = acks.into_iter().map(|ack| (ack.token, ack.ending.reason)).collect();
+        let expected = [
+            (10, Reason::TooOld),
+            (11, Reason::Expired),
+            (12, Reason::Expired),
+            (13, Reason::None),
+            (14, Reason::TooNew),
+            (15, Reason::TooNew),
+            (20, Reason::Defect),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn acks_that_are_not_fetched_hold_memory_until_they_are() {
+        let budget = Arc::new(Budget::new(1000, 1000, 0));
+        let ledger = Arc::<Ledger>::default();
+        ledger.acks.ask();
+        let mut charge = Charge::empty(&Account::new(budget.clone()));
+        charge.grow_for_work(500).expect("room");
+        receipt(&ledger, 0..10).settle(Reason::None.into(), charge);
+        assert_eq!(budget.used(), ACKS_CHARGE + 80);
+        assert_eq!(ledger.acks.take(9, None).len(), 9);
+        assert_eq!(budget.used(), ACKS_CHARGE + 80);
+        assert_eq!(ledger.acks.take(9, None).len(), 1);
+        assert_eq!(budget.used(), 0);
     }
 }

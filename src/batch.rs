@@ -15,11 +15,13 @@ use bytes::Bytes;
 use flate2::write::GzEncoder;
 use tokio::time::Instant;
 
-use crate::ack::{Outcome, Outcomes, Receipt};
+use crate::ack::{Ending, Ledger, Receipt, Split};
 use crate::config::Compression;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BATCH_SPAN_MS, EVENT_OVERHEAD_BYTES};
+use crate::logs_api::RejectedEvents;
 use crate::memory::{Account, Charge, NoRoom, Standing};
 use crate::message::Message;
+use crate::offsets::SourceRange;
 
 /// What a batch takes besides its body and its index.
 const FIXED_CHARGE: usize = 256;
@@ -53,6 +55,19 @@ struct Entry {
     bytes: u32,
 }
 
+/// An event on its way into a batch.
+#[derive(Debug)]
+pub struct NewEvent<'a> {
+    /// Its message, measured.
+    pub message: Message<'a>,
+    /// Comes back in its ack.
+    pub token: u64,
+    /// What it covers of its source.
+    pub range: Option<SourceRange>,
+    /// The event that it is a piece of. Its range is there.
+    pub split: Option<Arc<Split>>,
+}
+
 /// A batch that takes events.
 #[derive(Debug)]
 pub struct OpenBatch {
@@ -74,13 +89,14 @@ impl OpenBatch {
         id: u64,
         prefix: &[u8],
         account: &Arc<Account>,
-        outcomes: &Arc<Outcomes>,
-        first: &Message<'_>,
+        ledger: &Arc<Ledger>,
+        first: &NewEvent<'_>,
         standing: Standing,
         now: Instant,
     ) -> Result<Self, NoRoom> {
+        let receipt = Receipt::new(ledger);
         let mut charge = Charge::empty(account);
-        charge.grow_for_push(Self::charge_of_one(prefix.len(), first), standing)?;
+        charge.grow_for_push(Self::charge_of_one(prefix.len(), first, &receipt), standing)?;
         let mut body = Vec::new();
         body.try_reserve_exact(prefix.len()).map_err(|_| NoRoom)?;
         body.extend_from_slice(prefix);
@@ -93,14 +109,19 @@ impl OpenBatch {
             oldest_ms: i64::MAX,
             newest_ms: i64::MIN,
             in_order: true,
-            receipt: Receipt::new(outcomes),
+            receipt,
             charge,
         })
     }
 
-    /// The least that a batch with just this event is charged.
-    pub fn charge_of_one(prefix_bytes: usize, message: &Message<'_>) -> usize {
-        FIXED_CHARGE + prefix_bytes + EVENT_JSON_BYTES + message.json_bytes() + size_of::<Entry>()
+    /// What a batch with just this event is charged at least.
+    pub fn least_charge(prefix_bytes: usize, event: &NewEvent<'_>, ledger: &Arc<Ledger>) -> usize {
+        Self::charge_of_one(prefix_bytes, event, &Receipt::new(ledger))
+    }
+
+    fn charge_of_one(prefix_bytes: usize, event: &NewEvent<'_>, receipt: &Receipt) -> usize {
+        let body = prefix_bytes + EVENT_JSON_BYTES + event.message.json_bytes();
+        Self::charge_for(body, 1, true) + receipt.bytes_with(1, event.range.as_ref())
     }
 
     /// Its place in the order of its target's batches.
@@ -127,20 +148,22 @@ impl OpenBatch {
     pub fn add(
         &mut self,
         timestamp_ms: i64,
-        message: &Message<'_>,
+        event: &NewEvent<'_>,
         standing: Standing,
     ) -> Result<(), NotAdded> {
+        let message = &event.message;
         let counted_bytes = self.counted_bytes + message.text_bytes() + EVENT_OVERHEAD_BYTES;
         let (oldest_ms, newest_ms) = (self.oldest_ms.min(timestamp_ms), self.newest_ms.max(timestamp_ms));
         if self.index.len() == BATCH_EVENTS_MAX
             || counted_bytes > BATCH_BYTES_MAX
             || newest_ms - oldest_ms > BATCH_SPAN_MS
+            || (self.receipt.is_outdated() && !self.is_empty())
         {
             return Err(NotAdded::BatchFull);
         }
         // Events are put in order by writing them anew, which takes the room of a second body.
         let in_order = self.in_order && timestamp_ms >= self.newest_ms;
-        self.make_room(EVENT_JSON_BYTES + message.json_bytes(), in_order, standing)?;
+        self.make_room(event, in_order, standing)?;
 
         let start = self.body.len();
         self.body.extend_from_slice(br#"{"timestamp":"#);
@@ -150,45 +173,50 @@ impl OpenBatch {
         self.body.extend_from_slice(br#""},"#);
         // A body is at most six times BATCH_BYTES_MAX plus the events' own JSON, which fits 32 bits.
         self.index.push(Entry { timestamp_ms, start: start as u32, bytes: (self.body.len() - start) as u32 });
-        self.receipt.add(message.text_bytes());
+        self.receipt.add(message.text_bytes(), event.token, event.range.as_ref());
+        if let Some(split) = &event.split {
+            self.receipt.set_split(split);
+        }
         (self.counted_bytes, self.oldest_ms, self.newest_ms, self.in_order) =
             (counted_bytes, oldest_ms, newest_ms, in_order);
         Ok(())
     }
 
-    /// Makes room for one more event of `json_bytes`, growing by doubling where the memory allows it.
-    fn make_room(&mut self, json_bytes: usize, in_order: bool, standing: Standing) -> Result<(), NotAdded> {
-        let body_needed = self.body.len() + json_bytes;
+    /// Makes room for one more event, growing by doubling where the memory allows it.
+    fn make_room(
+        &mut self,
+        event: &NewEvent<'_>,
+        in_order: bool,
+        standing: Standing,
+    ) -> Result<(), NotAdded> {
+        let (body, index) = (self.body.capacity(), self.index.capacity());
+        let body_needed = self.body.len() + EVENT_JSON_BYTES + event.message.json_bytes();
         let index_needed = self.index.len() + 1;
-        if body_needed <= self.body.capacity()
-            && index_needed <= self.index.capacity()
-            && in_order == self.in_order
-        {
+        let range = event.range.as_ref();
+        let receipt_has_room = self.receipt.bytes_with(index_needed, range) <= self.receipt.kept_bytes();
+        if body_needed <= body && index_needed <= index && in_order == self.in_order && receipt_has_room {
             return Ok(());
         }
         let doubled = |capacity: usize, needed: usize, least: usize| match needed <= capacity {
             true => capacity,
             false => needed.max(capacity * 2).max(least),
         };
-        let generous = (
-            doubled(self.body.capacity(), body_needed, BODY_START_BYTES),
-            doubled(self.index.capacity(), index_needed, 4),
-        );
-        let exact = (body_needed.max(self.body.capacity()), index_needed.max(self.index.capacity()));
+        let generous = (doubled(body, body_needed, BODY_START_BYTES), doubled(index, index_needed, 4));
+        let exact = (body_needed.max(body), index_needed.max(index));
         let batch_max = self.charge.batch_max();
+        let mut too_large = false;
         for (body, index) in [generous, exact] {
-            let wanted = Self::charge_for(body, index, in_order);
-            if wanted > batch_max && !self.is_empty() {
+            let wanted = Self::charge_for(body, index, in_order) + self.receipt.bytes_with(index, range);
+            too_large = wanted > batch_max && !self.is_empty();
+            let more = wanted.saturating_sub(self.charge.bytes());
+            if too_large || self.charge.grow_for_push(more, standing).is_err() {
                 continue;
             }
-            let more = wanted.saturating_sub(self.charge.bytes());
-            if self.charge.grow_for_push(more, standing).is_ok() {
-                let reserved = self.body.try_reserve_exact(body - self.body.len()).is_ok()
-                    && self.index.try_reserve_exact(index - self.index.len()).is_ok();
-                return if reserved { Ok(()) } else { Err(NotAdded::NoRoom) };
-            }
+            let reserved = self.body.try_reserve_exact(body - self.body.len()).is_ok()
+                && self.index.try_reserve_exact(index - self.index.len()).is_ok()
+                && self.receipt.make_room(index, range).is_ok();
+            return if reserved { Ok(()) } else { Err(NotAdded::NoRoom) };
         }
-        let too_large = Self::charge_for(exact.0, exact.1, in_order) > batch_max && !self.is_empty();
         Err(if too_large { NotAdded::BatchFull } else { NotAdded::NoRoom })
     }
 
@@ -197,12 +225,15 @@ impl OpenBatch {
         FIXED_CHARGE + bodies + index * size_of::<Entry>()
     }
 
+    /// Throws the batch away, as if its events had never been pushed.
+    pub fn cancel(self) {
+        self.receipt.cancel();
+    }
+
     /// Ends the batch: it takes no more events.
     pub fn seal(self) -> Batch {
         Batch {
             id: self.id,
-            counted_bytes: self.counted_bytes,
-            opened_at: self.opened_at,
             first_attempt: None,
             last_attempt: None,
             payload: Payload::Written { body: self.body, index: self.index, in_order: self.in_order },
@@ -216,8 +247,6 @@ impl OpenBatch {
 #[derive(Debug)]
 pub struct Batch {
     id: u64,
-    counted_bytes: usize,
-    opened_at: Instant,
     first_attempt: Option<Instant>,
     last_attempt: Option<Instant>,
     payload: Payload,
@@ -253,14 +282,9 @@ impl Batch {
         self.receipt.events()
     }
 
-    /// Bytes as the service counts them.
-    pub fn counted_bytes(&self) -> usize {
-        self.counted_bytes
-    }
-
-    /// When its first event came.
-    pub fn opened_at(&self) -> Instant {
-        self.opened_at
+    /// Memory that it holds.
+    pub fn charged(&self) -> usize {
+        self.charge.bytes()
     }
 
     /// When it was first tried, if it was.
@@ -280,30 +304,34 @@ impl Batch {
     }
 
     /// Ends the batch: the service took all of its events but `rejected`.
-    pub fn delivered(self, rejected: usize) {
-        self.receipt.delivered(rejected);
+    pub fn delivered(self, rejected: RejectedEvents) {
+        self.receipt.delivered(rejected, self.charge);
     }
 
     /// Ends the batch: all of its events ended so.
-    pub fn settle(self, outcome: Outcome) {
-        self.receipt.settle(outcome);
+    pub fn settle(self, ending: Ending) {
+        self.receipt.settle(ending, self.charge);
     }
 
     /// The request's body, put in order and compressed at the first call and kept for the next attempts.
     pub fn body(&mut self, compression: Compression) -> Body {
         if let Payload::Written { body, index, in_order } = &mut self.payload {
-            let (mut body, mut index) = (std::mem::take(body), std::mem::take(index));
+            let (mut body, index) = (std::mem::take(body), std::mem::take(index));
             let prefix_bytes = index.first().map_or(body.len(), |entry| entry.start as usize);
             if !*in_order {
-                body = in_time_order(&body, &mut index, prefix_bytes);
+                let mut order: Vec<u32> = (0..index.len() as u32).collect();
+                order.sort_by_key(|pushed| index[*pushed as usize].timestamp_ms);
+                body = in_order_of(&body, &index, &order, prefix_bytes);
+                self.receipt.reorder(&order);
             }
             drop(index);
             body.pop();
             body.extend_from_slice(b"]}");
-            self.charge.shrink_to(FIXED_CHARGE + body.capacity());
+            let kept = FIXED_CHARGE + self.receipt.kept_bytes();
+            self.charge.shrink_to(kept + body.capacity());
             let compressed = match compression {
                 Compression::None => None,
-                Compression::Gzip(level) => compress(&body, level, &mut self.charge),
+                Compression::Gzip(level) => compress(&body, level, kept, &mut self.charge),
             };
             let encoded = match compressed {
                 Some(bytes) => Body { bytes: bytes.into(), gzip: true },
@@ -318,20 +346,20 @@ impl Batch {
     }
 }
 
-/// The same body with its events by time; events of one time stay in the order pushed.
-fn in_time_order(body: &[u8], index: &mut [Entry], prefix_bytes: usize) -> Vec<u8> {
-    index.sort_by_key(|entry| entry.timestamp_ms);
+/// The same body with its events in this order.
+fn in_order_of(body: &[u8], index: &[Entry], order: &[u32], prefix_bytes: usize) -> Vec<u8> {
     let mut ordered = Vec::with_capacity(body.len() + 1);
     ordered.extend_from_slice(&body[..prefix_bytes]);
-    for entry in index {
+    for pushed in order {
+        let entry = index[*pushed as usize];
         ordered.extend_from_slice(&body[entry.start as usize..][..entry.bytes as usize]);
     }
     ordered
 }
 
 /// The body as gzip, its memory charged in the place of the plain body's; none when that would not save at
-/// least a quarter, or when there is no memory for both at once.
-fn compress(body: &[u8], level: u32, charge: &mut Charge) -> Option<Vec<u8>> {
+/// least a quarter, or when there is no memory for both at once. `kept` is what stays charged besides.
+fn compress(body: &[u8], level: u32, kept: usize, charge: &mut Charge) -> Option<Vec<u8>> {
     let most = body.len() / 4 * 3;
     let charged = charge.bytes();
     charge.grow_for_work(most).ok()?;
@@ -344,7 +372,7 @@ fn compress(body: &[u8], level: u32, charge: &mut Charge) -> Option<Vec<u8>> {
     match encoded {
         Some(Ok(Bounded { mut bytes, .. })) => {
             bytes.shrink_to_fit();
-            charge.shrink_to(FIXED_CHARGE + bytes.capacity());
+            charge.shrink_to(kept + bytes.capacity());
             Some(bytes)
         }
         _ => {

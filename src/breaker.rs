@@ -90,15 +90,24 @@ impl CircuitBreaker {
         Failure::Opened(ticket)
     }
 
-    /// A batch is final, whatever its outcome. `more_failed`: another batch that failed waits, and is then
-    /// the next probe. True when the breaker closed by it.
-    pub fn finalized(&mut self, batch: u64, more_failed: bool) -> bool {
-        if self.state != State::HalfOpen(Some(batch)) {
-            return false;
+    /// A batch is final. `got_through`: the service answered for it, so that the target is well; without that the
+    /// target goes on all the same, but its failures in a row are not forgotten. `more_failed`: another batch that
+    /// failed waits, and is then the next probe. True when the breaker closed since the probe got through.
+    pub fn finalized(&mut self, batch: u64, got_through: bool, more_failed: bool) -> bool {
+        let was_failing = self.failures > 0;
+        match self.state {
+            State::Closed => {
+                self.failures = if got_through { 0 } else { self.failures };
+                return got_through && was_failing;
+            }
+            State::HalfOpen(Some(probe)) if probe == batch => {}
+            _ => return false,
         }
-        self.failures = 0;
+        if got_through {
+            self.failures = 0;
+        }
         self.state = if more_failed { State::HalfOpen(None) } else { State::Closed };
-        !more_failed
+        got_through && !more_failed
     }
 
     /// A batch came back without having been tried, such as one that waits for its group to be created.
@@ -153,7 +162,7 @@ mod tests {
         assert!(breaker.allows());
         breaker.sent(1);
         assert!(!breaker.allows(), "one probe at a time");
-        assert!(breaker.finalized(1, false));
+        assert!(breaker.finalized(1, true, false));
         assert!(breaker.is_closed());
     }
 
@@ -164,12 +173,12 @@ mod tests {
             breaker.sent(batch);
         }
         let (ticket, _) = opened(&mut breaker, 1);
-        assert!(!breaker.finalized(2, false));
+        assert!(!breaker.finalized(2, true, false));
         assert_eq!(breaker.failed(3), Failure::Known);
         assert!(!breaker.allows());
         assert!(breaker.due(ticket));
         breaker.sent(1);
-        assert!(!breaker.finalized(2, false));
+        assert!(!breaker.finalized(2, true, false));
         assert_eq!(breaker.failed(3), Failure::Known);
         let (_, failures) = opened(&mut breaker, 1);
         assert_eq!(failures, 2, "the probe's failure is the second");
@@ -184,10 +193,10 @@ mod tests {
         breaker.failed(2);
         breaker.due(ticket);
         breaker.sent(1);
-        assert!(!breaker.finalized(1, true));
+        assert!(!breaker.finalized(1, true, true));
         assert_eq!(breaker.state(), State::HalfOpen(None));
         breaker.sent(2);
-        assert!(breaker.finalized(2, false));
+        assert!(breaker.finalized(2, true, false));
     }
 
     #[test]

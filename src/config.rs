@@ -27,6 +27,28 @@ pub enum WhenFull {
     DropOldest,
 }
 
+/// What is done with a message that is longer than the service takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Oversize {
+    /// It is cut, and ends in `[Truncated...]`.
+    Truncate,
+    /// It goes out in several events.
+    Split,
+    /// Its push is refused.
+    Reject,
+}
+
+/// Which messages are sent as embedded metric format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emf {
+    /// Those that look like it: a JSON object that holds `"CloudWatchMetrics"`.
+    Auto,
+    /// All.
+    Always,
+    /// None.
+    Never,
+}
+
 /// How request bodies are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
@@ -73,6 +95,14 @@ pub enum ConfigError {
         value: String,
         /// What the option takes.
         allowed: String,
+    },
+    /// The text is not one that the option takes.
+    #[error("option {key}: {why}")]
+    BadText {
+        /// The option.
+        key: &'static str,
+        /// What is wrong with the text, and what is allowed.
+        why: String,
     },
     /// Two options do not go together.
     #[error("{0}")]
@@ -145,6 +175,10 @@ pub struct Config {
     pub connect_timeout: Duration,
     pub request_timeout: Duration,
     pub worker_threads: usize,
+    pub retry_max_age: Duration,
+    pub oversize: Oversize,
+    pub emf: Emf,
+    pub state_dir: Option<String>,
     /// What was set, by key, in order to tell a default from a wish.
     given: BTreeMap<&'static str, String>,
 }
@@ -300,6 +334,42 @@ pub const OPTIONS: &[OptionSpec] = &[
         apply: store!(Integer, block_timeout, Duration::from_millis),
     },
     OptionSpec {
+        key: "oversize",
+        kind: Kind::Choice(&["truncate", "split", "reject"]),
+        default: "truncate",
+        help: "What is done with a message of more than 1,048,550 bytes: cut to that, ending in `[Truncated...]`; sent in several events; or refused with `CWL_ERR_TOO_LARGE`.",
+        apply: store!(Choice, oversize, |v| match v {
+            "truncate" => Oversize::Truncate,
+            "split" => Oversize::Split,
+            _ => Oversize::Reject,
+        }),
+    },
+    OptionSpec {
+        key: "emf",
+        kind: Kind::Choice(&["auto", "always", "never"]),
+        default: "auto",
+        help: "Which messages are sent as embedded metric format: those that look like it, all, or none. They go out in requests of their own, and when there is no room the oldest of them make it, whatever `when_full` says.",
+        apply: store!(Choice, emf, |v| match v {
+            "auto" => Emf::Auto,
+            "always" => Emf::Always,
+            _ => Emf::Never,
+        }),
+    },
+    OptionSpec {
+        key: "retry_max_age_ms",
+        kind: Kind::Integer(0, 1_210_200_000),
+        default: "1210200000",
+        help: "Longest time that a batch is tried, from its first attempt on; then it is dropped. The default and the most is 14 days and 10 minutes: past that the service would refuse its age.",
+        apply: store!(Integer, retry_max_age, Duration::from_millis),
+    },
+    OptionSpec {
+        key: "state_dir",
+        kind: Kind::Text(any_text),
+        default: "",
+        help: "Folder in which the offsets of sources are kept, one small file each; made if it is missing. One sink at a time may use it.",
+        apply: store!(Text, state_dir, Some),
+    },
+    OptionSpec {
         key: "compression",
         kind: Kind::Choice(&["gzip", "none"]),
         default: "gzip",
@@ -354,7 +424,7 @@ impl Kind {
         let allowed = || self.allowed();
         match self {
             Kind::Text(_) if text.is_empty() => Err("text that is not empty".to_owned()),
-            Kind::Text(check) => check(text).map(|()| Value::Text(text.to_owned())),
+            Kind::Text(_) => Ok(Value::Text(text.to_owned())),
             Kind::Secret if text.is_empty() => Err(allowed()),
             Kind::Secret => Ok(Value::Secret(Secret(text.to_owned()))),
             Kind::Bool => text.parse().map(Value::Bool).map_err(|_| allowed()),
@@ -399,6 +469,10 @@ impl Default for Config {
             connect_timeout: Duration::ZERO,
             request_timeout: Duration::ZERO,
             worker_threads: 0,
+            retry_max_age: Duration::ZERO,
+            oversize: Oversize::Truncate,
+            emf: Emf::Auto,
+            state_dir: None,
             given: BTreeMap::new(),
         };
         for option in OPTIONS.iter().filter(|option| !option.default.is_empty()) {
@@ -423,6 +497,9 @@ impl Config {
             value: if secret { "(hidden)".to_owned() } else { format!("{value:?}") },
             allowed,
         })?;
+        if let (Kind::Text(check), Value::Text(text)) = (option.kind, &parsed) {
+            check(text).map_err(|why| ConfigError::BadText { key: option.key, why })?;
+        }
         (option.apply)(self, parsed);
         self.given.insert(option.key, if secret { "(hidden)".to_owned() } else { value.to_owned() });
         Ok(())
@@ -505,12 +582,12 @@ fn check_region(region: &str) -> Result<(), String> {
     let fits = region.len() <= 63
         && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && region.starts_with(|c: char| c.is_ascii_lowercase());
-    if fits { Ok(()) } else { Err("a region's name, such as eu-central-1".to_owned()) }
+    if fits { Ok(()) } else { Err(format!("{region:?} is not a region's name, such as eu-central-1")) }
 }
 
 /// An endpoint is a scheme, a host and perhaps a port. User, path and query have no meaning here.
 fn check_endpoint(url: &str) -> Result<(), String> {
-    let allowed = || "http://HOST[:PORT] or https://HOST[:PORT]".to_owned();
+    let allowed = || format!("{url:?} is not allowed; allowed: http://HOST[:PORT] or https://HOST[:PORT]");
     let uri: http::Uri = url.parse().map_err(|_| allowed())?;
     let scheme_fits = matches!(uri.scheme_str(), Some("http" | "https"));
     let host_fits = uri.host().is_some_and(|host| !host.is_empty());

@@ -3,6 +3,7 @@
 //! The engine takes the service, the clock and the randomness from outside and runs on whatever runtime its
 //! tasks are started on, so that a test can determine a whole run.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
@@ -11,19 +12,24 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::ack::{Outcome, Outcomes};
+use crate::ack::{AckLine, Ledger, Outcome, Reason, Split};
+use crate::batch::NewEvent;
 use crate::clock::Clock;
 use crate::config::{Config, WhenFull};
 use crate::countdown::Countdown;
+use crate::endpoint::Gate;
+use crate::event::{self, Fitted};
 use crate::flush_timer::{self, Ask, FlushTimers};
 use crate::limits;
 use crate::logs_api::LogsApi;
-use crate::memory::Budget;
+use crate::memory::{Budget, Standing};
 use crate::message::Message;
+use crate::offsets::{Source, SourceRange};
 use crate::pool::{self, ReadyLine};
 use crate::queue::{Effects, Queue, QueueSnapshot, Refusal, timely};
 use crate::registry::Registry;
 use crate::retry::{self, Backoff, RetryHeap};
+use crate::sources::{self, Sources};
 use crate::stats::{Snapshot, Stats};
 use crate::target_manager::TargetManager;
 
@@ -36,6 +42,8 @@ pub struct Parts {
     pub api: Arc<dyn LogsApi>,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
+    /// The offsets that are kept.
+    pub sources: Sources,
     /// Seed of the jitter.
     pub seed: u64,
 }
@@ -47,6 +55,10 @@ pub struct Event<'a> {
     pub timestamp_ms: Option<i64>,
     /// Any bytes but none at all; what is not UTF-8 becomes U+FFFD.
     pub message: &'a [u8],
+    /// Comes back in the event's ack.
+    pub token: u64,
+    /// The source that the event covers a part of, and from where to where.
+    pub range: Option<(&'a Arc<Source>, u64, u64)>,
 }
 
 /// Why an event was not taken. Nothing of it is kept then.
@@ -58,6 +70,8 @@ pub enum PushError {
         limits::MESSAGE_BYTES_MAX
     )]
     Empty,
+    #[error("the event's offsets go from {begin} to {end}; the end must be greater")]
+    BadRange { begin: u64, end: u64 },
     #[error(
         "the message has {bytes} bytes as UTF-8; CloudWatch Logs takes at most {}",
         limits::MESSAGE_BYTES_MAX
@@ -93,15 +107,18 @@ pub struct Engine {
     pub(crate) ready: ReadyLine,
     pub(crate) retries: RetryHeap,
     pub(crate) timers: FlushTimers,
+    pub(crate) gate: Gate,
     pub(crate) targets: TargetManager,
-    pub(crate) outcomes: Arc<Outcomes>,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) stats: Stats,
     pub(crate) api: Arc<dyn LogsApi>,
+    pub(crate) sources: Sources,
     clock: Arc<dyn Clock>,
     /// Guards the source of jitter. Nothing awaits while holding it.
     rng: Mutex<fastrand::Rng>,
     /// When the sink will be shut down, once it is closing. Nothing awaits while holding it.
     closing: Mutex<Option<Closing>>,
+    stopped: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -129,12 +146,15 @@ impl Engine {
             retries: RetryHeap::new(),
             timers,
             targets: TargetManager::default(),
-            outcomes: Arc::default(),
+            ledger: Arc::default(),
             stats: Stats::default(),
             api: parts.api,
+            sources: parts.sources,
             clock: parts.clock,
             rng: Mutex::new(fastrand::Rng::with_seed(parts.seed)),
             closing: Mutex::new(None),
+            stopped: AtomicBool::new(false),
+            gate: Gate::new(),
             config,
         });
         engine.clone().start_tasks(asked, runtime);
@@ -146,6 +166,7 @@ impl Engine {
             runtime.spawn(pool::work(self.clone()));
         }
         runtime.spawn(retry::process_retries(self.clone()));
+        runtime.spawn(sources::keep_offsets(self.clone()));
         runtime.spawn(flush_timer::run_flush_timers(self, asked));
     }
 
@@ -158,7 +179,7 @@ impl Engine {
         }
         limits::check_group_name(group).map_err(PushError::BadName)?;
         limits::check_stream_name(stream).map_err(PushError::BadName)?;
-        let make = || Queue::new(group, stream, self.config.target_concurrency, &self.budget, &self.outcomes);
+        let make = || Queue::new(group, stream, self.config.target_concurrency, &self.budget, &self.ledger);
         self.registry.get_or_insert(group, stream, make).ok_or(PushError::Closed)
     }
 
@@ -168,21 +189,76 @@ impl Engine {
         if event.message.is_empty() {
             return Err(PushError::Empty);
         }
+        if let Some(timestamp_ms @ ..0) = event.timestamp_ms {
+            return Err(PushError::NegativeTimestamp { timestamp_ms });
+        }
         let now_ms = self.clock.now_ms();
         if let Some(timestamp_ms) = event.timestamp_ms.filter(|stamp| !timely(*stamp, now_ms)) {
-            return Err(match timestamp_ms {
-                ..0 => PushError::NegativeTimestamp { timestamp_ms },
-                _ if timestamp_ms < now_ms => PushError::TooOld { timestamp_ms, now_ms },
-                _ => PushError::TooNew { timestamp_ms, now_ms },
+            return Err(match timestamp_ms < now_ms {
+                true => PushError::TooOld { timestamp_ms, now_ms },
+                false => PushError::TooNew { timestamp_ms, now_ms },
             });
         }
-        let message = Message::measure(event.message);
-        if message.text_bytes() > limits::MESSAGE_BYTES_MAX {
-            return Err(PushError::TooLarge { bytes: message.text_bytes() });
+        let range = match event.range {
+            Some((_, begin, end)) if begin >= end => return Err(PushError::BadRange { begin, end }),
+            Some((source, begin, end)) => Some(SourceRange { source: source.clone(), begin, end }),
+            None => None,
+        };
+        if event::is_emf(self.config.emf, event.message) {
+            let queue = self.registry.emf_queue(queue).ok_or(PushError::Closed)?;
+            return self.push_fitted(&queue, event, now_ms, range);
         }
-        let drop_oldest = self.config.when_full == WhenFull::DropOldest;
+        self.push_fitted(queue, event, now_ms, range)
+    }
+
+    /// Makes the message fit what the service takes, and pushes it, in pieces if need be.
+    fn push_fitted(
+        &self,
+        queue: &Arc<Queue>,
+        event: &Event<'_>,
+        now_ms: i64,
+        range: Option<SourceRange>,
+    ) -> Result<(), PushError> {
+        let (stamp, token) = (event.timestamp_ms, event.token);
+        let whole = |message, range| NewEvent { message, token, range, split: None };
+        match event::fit(self.config.oversize, self.budget.largest_charge(), event.message) {
+            Fitted::Whole(message) => self.push_pieces(queue, stamp, &[whole(message, range)], now_ms),
+            Fitted::Cut(text) => {
+                let message = Message::measure(text.as_bytes());
+                self.push_pieces(queue, stamp, &[whole(message, range)], now_ms)?;
+                self.stats.event_truncated();
+                Ok(())
+            }
+            Fitted::Pieces(text, places) => {
+                if let Some(range) = &range {
+                    range.source.accepted(range.begin);
+                }
+                let split = Split::new(places.len() - 1, range);
+                let piece = |place: &[usize]| NewEvent {
+                    message: Message::measure(&text.as_bytes()[place[0]..place[1]]),
+                    token,
+                    range: None,
+                    split: Some(split.clone()),
+                };
+                let pieces: Vec<_> = places.windows(2).map(piece).collect();
+                self.push_pieces(queue, stamp, &pieces, now_ms)
+            }
+            Fitted::TooLong(bytes) => Err(PushError::TooLarge { bytes }),
+            Fitted::NeverFits { needs, limit } => Err(PushError::NeverFits { needs, limit }),
+        }
+    }
+
+    fn push_pieces(
+        &self,
+        queue: &Arc<Queue>,
+        timestamp_ms: Option<i64>,
+        pieces: &[NewEvent<'_>],
+        now_ms: i64,
+    ) -> Result<(), PushError> {
+        // Of metrics the newest count, so the oldest make room rather than the host wait.
+        let drop_oldest = self.config.when_full == WhenFull::DropOldest || queue.is_emf();
         loop {
-            let (pushed, effects) = queue.push(event.timestamp_ms, &message, now_ms, drop_oldest);
+            let (pushed, effects) = queue.push(timestamp_ms, pieces, now_ms, drop_oldest);
             self.apply(queue, effects);
             match pushed {
                 Ok(()) => return Ok(()),
@@ -190,9 +266,12 @@ impl Engine {
                 Err(Refusal::NeverFits { needs, limit }) => {
                     return Err(PushError::NeverFits { needs, limit });
                 }
-                Err(Refusal::Full) if drop_oldest && self.drop_oldest_of_the_largest() => continue,
+                Err(Refusal::Full) if drop_oldest && self.drop_oldest_of_others(queue, pieces) => continue,
                 Err(Refusal::Full) => {
-                    self.timers.seal_all();
+                    // Where nothing is on its way that would make room, open batches have to.
+                    if !self.stats.is_sending() && self.ready.is_empty() {
+                        self.timers.seal_all();
+                    }
                     return Err(PushError::Full {
                         buffered: self.budget.used(),
                         limit: self.config.buffer_max_bytes,
@@ -203,15 +282,28 @@ impl Engine {
         }
     }
 
-    /// The target has nothing left to drop, so whoever holds the most makes room.
-    fn drop_oldest_of_the_largest(&self) -> bool {
-        let mut queues = self.registry.all();
-        queues.sort_by_key(|queue| std::cmp::Reverse(queue.buffered_bytes()));
-        queues.iter().any(|queue| {
-            let (dropped, effects) = queue.drop_oldest();
-            self.apply(queue, effects);
-            dropped
-        })
+    /// The target has nothing left to drop that would make the room, so the others do, the largest first. A target
+    /// that does not get through takes nothing from those that do, and metrics take only from metrics unless the host
+    /// wants the oldest dropped anyway. False when that cannot make the room either; nothing is dropped then.
+    fn drop_oldest_of_others(&self, pushed: &Queue, pieces: &[NewEvent<'_>]) -> bool {
+        let standing = pushed.standing();
+        let may_lose = |queue: &Arc<Queue>| {
+            (standing == Standing::GetsThrough || queue.standing() != Standing::GetsThrough)
+                && (self.config.when_full == WhenFull::DropOldest || queue.is_emf())
+        };
+        let others = self.registry.all().into_iter().filter(may_lose);
+        let mut others: Vec<_> = others.map(|queue| (queue.buffered_bytes(), queue)).collect();
+        others.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        let all: usize = others.iter().map(|(bytes, _)| bytes).sum();
+        let used = self.budget.used().saturating_sub(all);
+        let held = pushed.buffered_bytes();
+        let helps = self.budget.admits(standing, held, pushed.needs(pieces), used);
+        helps
+            && others.iter().any(|(_, queue)| {
+                let (dropped, effects) = queue.drop_oldest();
+                self.apply(queue, effects);
+                dropped
+            })
     }
 
     /// Does what a change of a queue asks for.
@@ -248,6 +340,7 @@ impl Engine {
             let effects = queue.close(countdown.part());
             self.apply(&queue, effects);
         }
+        self.gate.due_now();
         self.budget.wake_all();
         countdown
     }
@@ -255,17 +348,38 @@ impl Engine {
     /// Ends everything that still waits as abandoned and sends the workers home. What is in flight ends when
     /// its task does.
     pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
         self.ready.close();
         self.retries.close();
+        self.abandon_all();
+    }
+
+    /// Why a batch ends whose attempt was cut off.
+    pub(crate) fn cut_off(&self) -> Reason {
+        if self.stopped.load(Ordering::Relaxed) { Reason::Shutdown } else { Reason::Defect }
+    }
+
+    /// The acks on their way to the host.
+    pub fn acks(&self) -> &AckLine {
+        &self.ledger.acks
+    }
+
+    /// Whether the sink will be shut down before that.
+    pub(crate) fn closes_before(&self, due: Instant) -> bool {
+        self.closing().and_then(|closing| closing.deadline).is_some_and(|deadline| deadline <= due)
+    }
+
+    /// Ends everything that waits as abandoned: nothing can be sent before the deadline any more.
+    pub(crate) fn abandon_all(&self) {
         for queue in self.registry.all() {
             let effects = queue.abandon();
             self.apply(&queue, effects);
         }
     }
 
-    /// Whether the sink will be shut down before that.
-    pub(crate) fn closes_before(&self, due: Instant) -> bool {
-        self.closing().and_then(|closing| closing.deadline).is_some_and(|deadline| deadline <= due)
+    /// Whether the sink is closing.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing().is_some()
     }
 
     /// Whether the sink is closing and began to after that.
@@ -287,14 +401,14 @@ impl Engine {
         let mut snapshot = Snapshot::default();
         self.stats.fill(&mut snapshot);
         // Outcomes are read before what was accepted, so that pending never comes out too low.
-        let ended = Outcome::ALL.map(|outcome| self.outcomes.events(outcome));
+        let ended = Outcome::ALL.map(|outcome| self.ledger.events(outcome));
         [
             snapshot.delivered_events,
             snapshot.rejected_events,
             snapshot.dropped_events,
             snapshot.abandoned_events,
         ] = ended;
-        snapshot.delivered_bytes = self.outcomes.delivered_bytes();
+        snapshot.delivered_bytes = self.ledger.delivered_bytes();
         for queue in self.registry.all() {
             let (counts, closed) = queue.counts();
             snapshot.targets += 1;
@@ -302,6 +416,7 @@ impl Engine {
             snapshot.accepted_events += counts.accepted;
             snapshot.accepted_bytes += counts.accepted_bytes;
         }
+        snapshot.endpoint_paused = u64::from(!self.gate.is_open());
         snapshot.pending_events = snapshot.accepted_events.saturating_sub(ended.iter().sum());
         snapshot.buffered_bytes = self.budget.used() as u64;
         snapshot.buffered_bytes_peak = self.budget.peak() as u64;

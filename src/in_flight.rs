@@ -9,10 +9,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::ack::Outcome;
+use crate::ack::{Ending, Reason};
 use crate::batch::{Batch, Body};
 use crate::engine::Engine;
-use crate::limits::RETRY_AGE_MAX;
 use crate::logs_api::{ApiError, RejectedEvents};
 use crate::queue::Queue;
 use crate::retry::Backoff;
@@ -48,63 +47,50 @@ impl InFlight {
     /// The service answered.
     pub fn delivered(mut self, rejected: RejectedEvents) {
         let Some(batch) = self.batch.take() else { return };
-        let refused = rejected.count(batch.events());
+        let events = batch.events();
+        let effects = self.queue.delivered(batch, rejected);
+        self.engine.apply(&self.queue, effects);
+        let refused = rejected.count(events);
         if refused > 0 {
             warn!(
-                "{}: the service refused {refused} of {} events by their age (too old, too new or past the group's retention)",
-                self.queue.name(),
-                batch.events()
+                "{}: the service refused {refused} of {events} events by their age (too old, too new or past the group's retention)",
+                self.queue.name()
             );
         }
-        let effects = self.queue.delivered(batch, refused);
-        self.engine.apply(&self.queue, effects);
     }
 
     /// The service will never take it.
     pub fn dropped(mut self, why: &ApiError) {
         let Some(batch) = self.batch.take() else { return };
-        warn!(
-            "{}: {} events are given up, since they cannot be retried: {why}",
-            self.queue.name(),
-            batch.events()
-        );
-        let effects = self.queue.settled(batch, Outcome::Dropped);
-        self.engine.apply(&self.queue, effects);
+        let events = batch.events();
+        self.settle(batch, Reason::NotRetryable, why);
+        warn!("{}: {events} events are given up, since they cannot be retried: {why}", self.queue.name());
     }
 
     /// It failed and is to be tried again, unless it was tried for too long, or the sink closes before the
     /// next attempt would be due.
     pub fn failed(mut self, backoff: Backoff, why: &ApiError) {
         let Some(batch) = self.batch.take() else { return };
-        let now = Instant::now();
+        let was_closing = self.engine.is_closing();
         // A batch that was out when the sink began to close has its last attempt still to come, at once.
         let last_to_come = batch.last_attempt().is_some_and(|attempt| self.engine.closing_since(attempt));
         let delay = match last_to_come {
             true => Duration::ZERO,
             false => self.engine.delay(backoff, self.queue.failures_in_a_row()),
         };
-        let due = now + delay;
-        let tried_too_long = batch.first_attempt().is_some_and(|first| due > first + RETRY_AGE_MAX);
-        if tried_too_long {
-            warn!(
-                "{}: {} events are given up after {} days of attempts: {why}",
-                self.queue.name(),
-                batch.events(),
-                RETRY_AGE_MAX.as_secs() / 86_400
-            );
-            let effects = self.queue.settled(batch, Outcome::Dropped);
-            return self.engine.apply(&self.queue, effects);
-        }
-        if self.engine.closes_before(due) {
-            let effects = self.queue.settled(batch, Outcome::Abandoned);
-            return self.engine.apply(&self.queue, effects);
-        }
+        let due = Instant::now() + delay;
+        let Some(batch) = self.unless_over(batch, due, why) else { return };
         self.engine.stats.batch_retried();
-        let effects = self.queue.failed(batch, why.to_string());
+        let effects = self.queue.failed(batch, Arc::new(why.clone()));
         let ticket = effects.opened;
         self.engine.apply(&self.queue, effects);
         let Some(ticket) = ticket else { return };
         match self.engine.retries.push(due, self.queue.clone(), ticket) {
+            // The sink began to close between the choice of the delay and now.
+            Ok(()) if self.engine.is_closing() && !was_closing => {
+                let effects = self.queue.due_now();
+                self.engine.apply(&self.queue, effects);
+            }
             Ok(()) => warn!(
                 "{}: {why}; holding {} bytes, next try in {:.1} s",
                 self.queue.name(),
@@ -118,6 +104,46 @@ impl InFlight {
         }
     }
 
+    /// It failed by no fault of its target's: it goes back to be sent when the endpoint is due again.
+    pub fn returned(mut self, due: Instant, why: &ApiError) {
+        let Some(batch) = self.batch.take() else { return };
+        let Some(batch) = self.unless_over(batch, due, why) else {
+            if self.engine.closes_before(due) {
+                // No request of anybody's can go out before then.
+                self.engine.abandon_all();
+            }
+            return;
+        };
+        self.engine.stats.batch_retried();
+        let effects = self.queue.returned(batch, Arc::new(why.clone()));
+        self.engine.apply(&self.queue, effects);
+    }
+
+    /// The batch, to be tried again then; ended instead when that would be too late.
+    fn unless_over(&self, batch: Batch, due: Instant, why: &ApiError) -> Option<Batch> {
+        let max_age = self.engine.config.retry_max_age;
+        let reason = if batch.first_attempt().is_some_and(|first| due > first + max_age) {
+            Reason::TriedTooLong
+        } else if self.engine.closes_before(due) {
+            Reason::Shutdown
+        } else {
+            return Some(batch);
+        };
+        let events = batch.events();
+        self.settle(batch, reason, why);
+        if reason == Reason::TriedTooLong {
+            let (name, seconds) = (self.queue.name(), max_age.as_secs());
+            warn!("{name}: {events} events are given up after {seconds} s of attempts: {why}");
+        }
+        None
+    }
+
+    fn settle(&self, batch: Batch, reason: Reason, why: &ApiError) {
+        let error = Some(Arc::new(why.clone()));
+        let effects = self.queue.settled(batch, Ending { reason, error });
+        self.engine.apply(&self.queue, effects);
+    }
+
     /// It was not tried, since its group is being created by somebody else. Logs nothing: the caller holds a
     /// lock.
     pub fn parked(mut self) {
@@ -129,7 +155,7 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         if let Some(batch) = self.batch.take() {
-            let effects = self.queue.settled(batch, Outcome::Abandoned);
+            let effects = self.queue.settled(batch, self.engine.cut_off().into());
             self.engine.apply(&self.queue, effects);
         }
     }

@@ -8,18 +8,18 @@
 //!                        │
 //!                      sink ── open, push, flush, shutdown; owns the runtime
 //!                        │
-//!                      engine ── what all parts share
+//!                      engine ── what all parts share (event: cut, split, recognized)
 //!                        │  message: measured and escaped once, straight into the open batch of its target
 //!                      queue (registry, batch, memory) ── one per target; no thread and no task of its own
 //!                        │  sealed: full, older than flush_interval (flush_timer), or flush
-//!                      pool ── the ready line and the workers; one batch a turn
+//!                      pool ── the ready line and the workers; one batch a turn; endpoint: the gate for all
 //!                        │  in_flight: comes back in exactly one way
 //!                      sender ── one attempt (target_manager creates what is missing)
 //!                        │
 //!                      logs_api ── the seam to the service; logs_api::aws is the one place that names the SDK
 //!                        │
 //!              failed ───┴─── final
-//!        breaker, retry       ack: one of four outcomes
+//!        breaker, retry       ack: one of four outcomes; offsets, sources, state_dir: what need not be read again
 //! ```
 //!
 //! Beside it stand [`config`], the table of options; [`limits`], the service's numbers; [`stats`]; [`clock`],
@@ -36,7 +36,9 @@ pub mod breaker;
 pub mod clock;
 pub mod config;
 pub mod countdown;
+pub mod endpoint;
 pub mod engine;
+pub mod event;
 #[allow(unsafe_code)]
 pub mod ffi;
 pub mod flush_timer;
@@ -45,12 +47,15 @@ pub mod limits;
 pub mod logs_api;
 pub mod memory;
 pub mod message;
+pub mod offsets;
 pub mod pool;
 pub mod queue;
 pub mod registry;
 pub mod retry;
 pub mod sender;
 pub mod sink;
+pub mod sources;
+pub mod state_dir;
 pub mod stats;
 pub mod target_manager;
 pub mod threads;

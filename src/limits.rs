@@ -34,10 +34,6 @@ pub const NAME_CHARS_MAX: usize = 512;
 pub const RETENTION_DAYS: [u32; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
-/// How long a batch is tried before it is given up, from its first attempt on: past it the service would
-/// refuse every event of the batch as too old. Source: behaviour of AWS's own agent.
-pub const RETRY_AGE_MAX: Duration = Duration::from_secs(14 * 24 * 60 * 60 + 10 * 60);
-
 /// After a group or a stream was created, how long a "not found" about it is taken for the service's own
 /// delay in seeing it, and waited out rather than answered with another create. Source: behaviour of AWS's
 /// own agent.

@@ -10,6 +10,7 @@ use std::pin::Pin;
 
 use thiserror::Error;
 
+use crate::ack::Reason;
 use crate::batch::Body;
 
 /// An answer that comes later.
@@ -25,6 +26,8 @@ pub trait LogsApi: Send + Sync + 'static {
     fn create_log_stream<'a>(&'a self, group: &'a str, stream: &'a str) -> Answer<'a, ()>;
     /// `PutRetentionPolicy`.
     fn put_retention_policy<'a>(&'a self, group: &'a str, days: u32) -> Answer<'a, ()>;
+    /// Looks for credentials anew, in all the places where they may be by now. Asks nothing of the service.
+    fn renew_credentials(&self) -> Answer<'_, ()>;
 }
 
 /// One `PutLogEvents`.
@@ -36,6 +39,8 @@ pub struct PutLogEvents<'a> {
     pub stream: &'a str,
     /// The whole request's body.
     pub body: Body,
+    /// Whether the messages are in the embedded metric format, which the request then says in a header.
+    pub emf: bool,
 }
 
 /// Which events of a request the service refused while it took the others: indices into the request, in the
@@ -51,11 +56,23 @@ pub struct RejectedEvents {
 }
 
 impl RejectedEvents {
+    /// What became of `events`: up to each index, those from the one before it on.
+    pub fn parts(&self, events: usize) -> [(usize, Reason); 4] {
+        let too_old = self.too_old_end.min(events);
+        let expired = self.expired_end.clamp(too_old, events);
+        let taken = self.too_new_start.unwrap_or(events).clamp(expired, events);
+        [
+            (too_old, Reason::TooOld),
+            (expired, Reason::Expired),
+            (taken, Reason::None),
+            (events, Reason::TooNew),
+        ]
+    }
+
     /// How many of `events` were refused.
     pub fn count(&self, events: usize) -> usize {
-        let from_start = self.too_old_end.max(self.expired_end).min(events);
-        let from_end = events - self.too_new_start.unwrap_or(events).clamp(from_start, events);
-        from_start + from_end
+        let [_, (expired, _), (taken, _), _] = self.parts(events);
+        expired + events - taken
     }
 }
 

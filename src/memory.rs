@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// How a target stands with the service, which decides how much memory it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Its last batch was taken.
+    /// The service took something of it, and its last batch did not fail.
     GetsThrough,
     /// Nothing of it was taken or refused yet.
     Unheard,
@@ -40,6 +40,7 @@ pub struct Budget {
     limit: usize,
     push_limit: usize,
     target_limit: usize,
+    target_push_limit: usize,
     used: AtomicUsize,
     peak: AtomicUsize,
     /// Counts releases, so that a waiter sees one that came between its attempt and its wait.
@@ -56,12 +57,13 @@ pub struct NoRoom;
 
 impl Budget {
     /// A budget of `limit` bytes over all targets and `target_limit` each, `headroom` of it out of the reach
-    /// of pushes (a quarter at most).
+    /// of pushes (a quarter at most), for all and for each.
     pub fn new(limit: usize, target_limit: usize, headroom: usize) -> Self {
         Budget {
             limit,
             push_limit: limit - headroom.min(limit / 4),
             target_limit,
+            target_push_limit: target_limit - headroom.min(target_limit / 4),
             used: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             releases: AtomicU64::new(0),
@@ -83,12 +85,12 @@ impl Budget {
 
     /// The largest charge that a target could ever hold: what is larger will never find room.
     pub fn largest_charge(&self) -> usize {
-        self.target_limit.min(self.push_limit)
+        self.target_push_limit.min(self.push_limit)
     }
 
     /// Most bytes that one batch should take, so that a target's bound holds at least four of them.
     pub fn batch_charge_max(&self) -> usize {
-        self.target_limit.min(self.push_limit / 2) / 4
+        self.target_push_limit.min(self.push_limit / 2) / 4
     }
 
     /// A mark for [`Budget::wait_for_release`], taken before the attempt whose failure is then waited out.
@@ -125,7 +127,10 @@ impl Budget {
     }
 
     /// Whether a target that stands so and holds `held` may take `more` while `used` is taken in all.
-    fn admits(&self, standing: Standing, held: usize, more: usize, used: usize) -> bool {
+    pub fn admits(&self, standing: Standing, held: usize, more: usize, used: usize) -> bool {
+        if held + more > self.target_push_limit {
+            return false;
+        }
         let half = self.push_limit / 2;
         let within = |limit: usize| more <= limit.saturating_sub(used);
         // The one event that a small buffer has room for may be larger than half of it.
@@ -180,7 +185,7 @@ impl Account {
     }
 
     /// The budget that the account draws on.
-    pub fn budget(&self) -> &Budget {
+    pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
 }
@@ -207,9 +212,6 @@ impl Charge {
     /// else adds to this account meanwhile.
     pub fn grow_for_push(&mut self, more: usize, standing: Standing) -> Result<(), NoRoom> {
         let (budget, held) = (&self.account.budget, self.account.held());
-        if held + more > budget.target_limit {
-            return Err(NoRoom);
-        }
         budget.reserve_within(more, |used| budget.admits(standing, held, more, used))?;
         self.add(more);
         Ok(())
@@ -217,8 +219,9 @@ impl Charge {
 
     /// Reserves `more` bytes for work on an event that is already in, out of the headroom if need be.
     pub fn grow_for_work(&mut self, more: usize) -> Result<(), NoRoom> {
-        let budget = &self.account.budget;
-        budget.reserve_within(more, |used| used + more <= budget.limit)?;
+        let (budget, held) = (&self.account.budget, self.account.held());
+        let fits = |used: usize| used + more <= budget.limit && held + more <= budget.target_limit;
+        budget.reserve_within(more, fits)?;
         self.add(more);
         Ok(())
     }

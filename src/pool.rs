@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use tracing::error;
 
+use crate::endpoint::Gate;
 use crate::engine::Engine;
 use crate::in_flight::InFlight;
 use crate::queue::Queue;
@@ -42,6 +43,11 @@ impl ReadyLine {
         self.line.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
+    /// Whether nobody stands in it.
+    pub fn is_empty(&self) -> bool {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Sends the workers home.
     pub fn close(&self) {
         self.standing.close();
@@ -58,13 +64,14 @@ impl Default for ReadyLine {
 /// A worker: until the line is closed.
 pub async fn work(engine: Arc<Engine>) {
     while let Some(queue) = engine.ready.next().await {
+        let pass = Gate::pass(&engine).await;
         let (batch, effects) = queue.take();
         engine.apply(&queue, effects);
         let Some(batch) = batch else { continue };
         let flight = InFlight::new(engine.clone(), queue.clone(), batch);
         // A task of its own, so that a panic ends the attempt and not the worker. Its batch is then dropped,
         // which ends it as abandoned.
-        let attempt = tokio::spawn(sender::attempt(engine.clone(), flight));
+        let attempt = tokio::spawn(sender::attempt(engine.clone(), pass, flight));
         if let Err(failed) = attempt.await
             && failed.is_panic()
         {

@@ -10,27 +10,32 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::ack::{Outcome, Outcomes};
-use crate::batch::{Batch, NotAdded, OpenBatch};
+use crate::ack::{Ending, Ledger, Outcome, Reason};
+use crate::batch::{Batch, NewEvent, NotAdded, OpenBatch};
 use crate::breaker::{CircuitBreaker, Failure, State as BreakerState, Ticket};
 use crate::countdown::Part;
 use crate::limits;
+use crate::logs_api::{ApiError, RejectedEvents};
 use crate::memory::{Account, Budget, Standing};
-use crate::message::{Message, json_string};
+use crate::message::json_string;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Queue {
     group: Box<str>,
     stream: Box<str>,
+    /// Whether it takes messages in the embedded metric format, and no others.
+    emf: bool,
+    /// The queue of the same target for those messages, once there was one.
+    emf_queue: OnceLock<Arc<Queue>>,
     /// What every request's body to this target begins with.
     prefix: Box<[u8]>,
     target_concurrency: usize,
-    outcomes: Arc<Outcomes>,
+    ledger: Arc<Ledger>,
     account: Arc<Account>,
     /// All that changes together. Nothing awaits, calls back or logs while holding it.
     state: Mutex<State>,
@@ -49,6 +54,9 @@ struct State {
     closed: bool,
     /// A flush timer is running for it.
     timer_armed: bool,
+    /// There was no room for an event of its while other batches of it were on their way: the open batch goes out
+    /// behind them.
+    starved: bool,
     next_batch: u64,
     /// Timestamp of the last event that brought one.
     last_timestamp_ms: Option<i64>,
@@ -56,7 +64,7 @@ struct State {
     created_at: Option<Instant>,
     flushes: Vec<(u64, Part)>,
     counts: Counts,
-    last_error: Option<String>,
+    last_error: Option<Arc<ApiError>>,
 }
 
 /// Events of one target, by what became of them.
@@ -108,6 +116,7 @@ pub enum Refusal {
 pub struct QueueSnapshot {
     pub group: String,
     pub stream: String,
+    pub emf: bool,
     pub breaker: BreakerState,
     pub in_flight: usize,
     pub waiting_batches: usize,
@@ -123,7 +132,7 @@ impl Queue {
         stream: &str,
         target_concurrency: usize,
         budget: &Arc<Budget>,
-        outcomes: &Arc<Outcomes>,
+        ledger: &Arc<Ledger>,
     ) -> Self {
         let prefix = [
             br#"{"logGroupName":"#.as_slice(),
@@ -136,12 +145,34 @@ impl Queue {
         Queue {
             group: group.into(),
             stream: stream.into(),
+            emf: false,
+            emf_queue: OnceLock::new(),
             prefix: prefix.into(),
             target_concurrency,
-            outcomes: outcomes.clone(),
+            ledger: ledger.clone(),
             account: Account::new(budget.clone()),
             state: Mutex::default(),
         }
+    }
+
+    /// The queue of the same target for messages in the embedded metric format, made if it is new. The caller
+    /// sees to it that the registry is open.
+    pub fn emf_queue_or_new(&self) -> &Arc<Queue> {
+        self.emf_queue.get_or_init(|| {
+            let budget = self.account.budget();
+            let plain = Queue::new(&self.group, &self.stream, self.target_concurrency, budget, &self.ledger);
+            Arc::new(Queue { emf: true, ..plain })
+        })
+    }
+
+    /// The same, if there is one.
+    pub fn emf_queue(&self) -> Option<&Arc<Queue>> {
+        self.emf_queue.get()
+    }
+
+    /// Whether it takes messages in the embedded metric format, and no others.
+    pub fn is_emf(&self) -> bool {
+        self.emf
     }
 
     /// The log group's name.
@@ -169,11 +200,12 @@ impl Queue {
         self.account.held()
     }
 
-    /// Takes one event; `None` as its timestamp means the last one's, or else `now_ms`.
+    /// Takes one event, in as many pieces as it was split into; `None` as its timestamp means the last one's, or
+    /// else `now_ms`.
     pub fn push(
         &self,
         timestamp_ms: Option<i64>,
-        message: &Message<'_>,
+        pieces: &[NewEvent<'_>],
         now_ms: i64,
         drop_oldest: bool,
     ) -> (Result<(), Refusal>, Effects) {
@@ -185,22 +217,28 @@ impl Queue {
         let stamp = timestamp_ms.or(state.last_timestamp_ms.filter(|last| timely(*last, now_ms)));
         let stamp = stamp.unwrap_or(now_ms);
         let pushed = loop {
-            match self.add(&mut state, stamp, message, &mut effects) {
+            let added = match pieces {
+                [event] => self.add(&mut state, stamp, event, &mut effects),
+                pieces => self.add_split(&mut state, stamp, pieces),
+            };
+            match added {
                 Ok(()) => break Ok(()),
-                // Both times the open batch was sealed and waits, so the loop ends.
+                // The open batch was sealed and waits, so the loop ends.
                 Err(NotAdded::BatchFull) => continue,
-                Err(NotAdded::NoRoom) if drop_oldest && state.drop_front() => continue,
-                Err(NotAdded::NoRoom) => {
-                    let needs = OpenBatch::charge_of_one(self.prefix.len(), message);
-                    let limit = self.account.budget().largest_charge();
-                    let never = needs > limit;
-                    break Err(if never { Refusal::NeverFits { needs, limit } } else { Refusal::Full });
-                }
+                Err(NotAdded::NoRoom) => match self.no_room(pieces) {
+                    Refusal::Full if drop_oldest && self.make_room(&mut state, pieces) => continue,
+                    refusal => break Err(refusal),
+                },
             }
         };
         if pushed.is_ok() {
-            state.counts.accepted += 1;
-            state.counts.accepted_bytes += message.text_bytes() as u64;
+            for event in pieces {
+                state.counts.accepted += 1;
+                state.counts.accepted_bytes += event.message.text_bytes() as u64;
+                if let Some(range) = &event.range {
+                    range.source.accepted(range.begin);
+                }
+            }
             if timestamp_ms.is_some() {
                 state.last_timestamp_ms = timestamp_ms;
             }
@@ -209,13 +247,76 @@ impl Queue {
         (pushed, effects)
     }
 
+    fn no_room(&self, pieces: &[NewEvent<'_>]) -> Refusal {
+        let needs = self.needs(pieces);
+        let limit = self.account.budget().largest_charge();
+        if needs > limit { Refusal::NeverFits { needs, limit } } else { Refusal::Full }
+    }
+
+    /// The least that the pieces take.
+    pub fn needs(&self, pieces: &[NewEvent<'_>]) -> usize {
+        pieces.iter().map(|event| OpenBatch::least_charge(self.prefix.len(), event, &self.ledger)).sum()
+    }
+
+    /// How it stands with the service.
+    pub fn standing(&self) -> Standing {
+        self.lock().standing()
+    }
+
+    /// Gives up the oldest batch that waits, if giving up all that wait would make the room.
+    fn make_room(&self, state: &mut State, pieces: &[NewEvent<'_>]) -> bool {
+        if state.waiting.is_empty() {
+            state.seal();
+        }
+        let (held, budget) = (self.account.held(), self.account.budget());
+        let waiting: usize = state.waiting.iter().map(Batch::charged).sum();
+        let (held, used) = (held.saturating_sub(waiting), budget.used().saturating_sub(waiting));
+        budget.admits(state.standing(), held, self.needs(pieces), used) && state.drop_front()
+    }
+
+    /// Adds the pieces of one event, each in a batch of its own, which all but the last fill anyway: all of them
+    /// or none.
+    fn add_split(
+        &self,
+        state: &mut State,
+        timestamp_ms: i64,
+        pieces: &[NewEvent<'_>],
+    ) -> Result<(), NotAdded> {
+        state.seal();
+        let (standing, now) = (state.standing(), Instant::now());
+        let mut opened = Vec::with_capacity(pieces.len());
+        for event in pieces {
+            let id = state.next_batch + opened.len() as u64;
+            opened.push(OpenBatch::open(
+                id,
+                &self.prefix,
+                &self.account,
+                &self.ledger,
+                event,
+                standing,
+                now,
+            )?);
+        }
+        let added = opened.iter_mut().zip(pieces).try_for_each(|(batch, event)| {
+            // What it is charged was reserved when it was opened.
+            batch.add(timestamp_ms, event, standing)
+        });
+        if added.is_err() {
+            opened.into_iter().for_each(OpenBatch::cancel);
+            return Err(NotAdded::NoRoom);
+        }
+        state.next_batch += opened.len() as u64;
+        state.waiting.extend(opened.into_iter().map(OpenBatch::seal));
+        Ok(())
+    }
+
     /// Adds the event to the open batch, opening one if there is none. When it does not get in, the batch is
     /// sealed, so that it goes out and makes room.
     fn add(
         &self,
         state: &mut State,
         timestamp_ms: i64,
-        message: &Message<'_>,
+        event: &NewEvent<'_>,
         effects: &mut Effects,
     ) -> Result<(), NotAdded> {
         let standing = state.standing();
@@ -225,8 +326,8 @@ impl Queue {
                 state.next_batch,
                 &self.prefix,
                 &self.account,
-                &self.outcomes,
-                message,
+                &self.ledger,
+                event,
                 standing,
                 now,
             )?;
@@ -237,15 +338,21 @@ impl Queue {
                 effects.arm_timer = Some(now);
             }
         }
+        let under_way = state.is_under_way();
         let Some(open) = state.open.as_mut() else { return Err(NotAdded::NoRoom) };
-        let added = open.add(timestamp_ms, message, standing);
-        if added.is_err() || open.is_full() {
-            state.seal();
+        let added = open.add(timestamp_ms, event, standing);
+        match added {
+            // What is on its way makes room when it is final. Sealed now, the batch could not go before that, and a
+            // full buffer would be kept full of batches of single events.
+            Err(NotAdded::NoRoom) if under_way => state.starved = true,
+            Err(_) => state.seal(),
+            Ok(()) if open.is_full() => state.seal(),
+            Ok(()) => {}
         }
         added
     }
 
-    /// Seals the open batch. With `older_than`, only one opened by then; the instant at which a younger one
+    /// Seals the open batch. With `opened_by`, only one opened by then; the instant at which a younger one
     /// will be due is in the result, for the flush timer to come back.
     pub fn seal(&self, opened_by: Option<Instant>) -> (Option<Instant>, Effects) {
         let mut effects = Effects::default();
@@ -301,32 +408,36 @@ impl Queue {
         (batch, effects)
     }
 
-    /// The service took the batch, all but `rejected` of its events.
-    pub fn delivered(&self, batch: Batch, rejected: usize) -> Effects {
-        self.finalized(batch, |batch, counts| {
-            let rejected = rejected.min(batch.events());
-            counts.outcomes[Outcome::Delivered.index()] += (batch.events() - rejected) as u64;
-            counts.outcomes[Outcome::Rejected.index()] += rejected as u64;
+    /// The service took the batch, all but those of its events.
+    pub fn delivered(&self, batch: Batch, rejected: RejectedEvents) -> Effects {
+        self.finalized(batch, true, |batch, counts| {
+            let refused = rejected.count(batch.events());
+            counts.outcomes[Outcome::Delivered.index()] += (batch.events() - refused) as u64;
+            counts.outcomes[Outcome::Rejected.index()] += refused as u64;
             batch.delivered(rejected);
         })
     }
 
     /// The batch is final without having been delivered.
-    pub fn settled(&self, batch: Batch, outcome: Outcome) -> Effects {
-        self.finalized(batch, |batch, counts| {
-            counts.outcomes[outcome.index()] += batch.events() as u64;
-            batch.settle(outcome);
+    pub fn settled(&self, batch: Batch, ending: Ending) -> Effects {
+        let answered = ending.reason == Reason::NotRetryable;
+        self.finalized(batch, answered, |batch, counts| {
+            counts.outcomes[ending.reason.outcome().index()] += batch.events() as u64;
+            batch.settle(ending);
         })
     }
 
-    fn finalized(&self, batch: Batch, end: impl FnOnce(Batch, &mut Counts)) -> Effects {
+    fn finalized(&self, batch: Batch, got_through: bool, end: impl FnOnce(Batch, &mut Counts)) -> Effects {
         let mut effects = Effects::default();
         let mut state = self.lock();
         let id = batch.id();
         state.landed(id);
+        if state.starved && !state.is_under_way() {
+            state.seal();
+        }
         let more_failed = state.waiting.front().is_some_and(|next| next.first_attempt().is_some());
-        effects.closed = state.breaker.finalized(id, more_failed);
-        if state.breaker.is_closed() {
+        effects.closed = state.breaker.finalized(id, got_through, more_failed);
+        if state.is_well() {
             state.last_error = None;
         }
         end(batch, &mut state.counts);
@@ -335,7 +446,7 @@ impl Queue {
     }
 
     /// The batch failed and is to be tried again: it goes back to its place, and the breaker opens.
-    pub fn failed(&self, batch: Batch, error: String) -> Effects {
+    pub fn failed(&self, batch: Batch, error: Arc<ApiError>) -> Effects {
         let mut effects = Effects::default();
         let mut state = self.lock();
         let id = batch.id();
@@ -344,6 +455,18 @@ impl Queue {
         if let Failure::Opened(ticket) = state.breaker.failed(id) {
             effects.opened = Some(ticket);
         }
+        self.settle_line(&mut state, &mut effects);
+        effects
+    }
+
+    /// The batch failed, but by no fault of the target's: it goes back to its place, and the breaker stays as it
+    /// is.
+    pub fn returned(&self, batch: Batch, error: Arc<ApiError>) -> Effects {
+        let mut effects = Effects::default();
+        let mut state = self.lock();
+        state.breaker.returned(batch.id());
+        state.put_back(batch);
+        state.last_error = Some(error);
         self.settle_line(&mut state, &mut effects);
         effects
     }
@@ -376,6 +499,15 @@ impl Queue {
         effects
     }
 
+    /// The sink is closing: what waits for a retry is due at once.
+    pub fn due_now(&self) -> Effects {
+        let mut effects = Effects::default();
+        let mut state = self.lock();
+        state.breaker.due_now();
+        self.settle_line(&mut state, &mut effects);
+        effects
+    }
+
     /// Notes that its group or its stream was created just now.
     pub fn note_created(&self, now: Instant) {
         self.lock().created_at = Some(now);
@@ -404,7 +536,8 @@ impl Queue {
         state.seal();
         while let Some(batch) = state.waiting.pop_front() {
             state.counts.outcomes[Outcome::Abandoned.index()] += batch.events() as u64;
-            batch.settle(Outcome::Abandoned);
+            let error = state.last_error.clone();
+            batch.settle(Ending { reason: Reason::Shutdown, error });
         }
         self.settle_line(&mut state, &mut effects);
         effects
@@ -416,12 +549,13 @@ impl Queue {
         QueueSnapshot {
             group: self.group.to_string(),
             stream: self.stream.to_string(),
+            emf: self.emf,
             breaker: state.breaker.state(),
             in_flight: state.in_flight.len(),
             waiting_batches: state.waiting.len() + usize::from(state.open.is_some()),
             buffered_bytes: self.account.held(),
             counts: state.counts,
-            last_error: state.last_error.clone(),
+            last_error: state.last_error.as_ref().map(ToString::to_string),
         }
     }
 
@@ -451,15 +585,26 @@ impl Queue {
 }
 
 impl State {
+    /// Whether nothing of it has failed since the service last answered for a batch.
+    fn is_well(&self) -> bool {
+        self.breaker.is_closed() && self.breaker.failures() == 0
+    }
+
     fn standing(&self) -> Standing {
-        match self.breaker.is_closed() {
+        match self.is_well() {
             false => Standing::Failing,
             true if self.counts.outcomes[Outcome::Delivered.index()] > 0 => Standing::GetsThrough,
             true => Standing::Unheard,
         }
     }
 
+    /// Whether batches of it wait or are in flight.
+    fn is_under_way(&self) -> bool {
+        !self.waiting.is_empty() || !self.in_flight.is_empty()
+    }
+
     fn seal(&mut self) {
+        self.starved = false;
         if let Some(open) = self.open.take().filter(|open| !open.is_empty()) {
             self.waiting.push_back(open.seal());
         }
@@ -469,7 +614,7 @@ impl State {
     fn drop_front(&mut self) -> bool {
         let Some(batch) = self.waiting.pop_front() else { return false };
         self.counts.outcomes[Outcome::Dropped.index()] += batch.events() as u64;
-        batch.settle(Outcome::Dropped);
+        batch.settle(Reason::Overflow.into());
         true
     }
 

@@ -17,6 +17,8 @@ pub struct Registry {
 #[derive(Debug, Default)]
 struct Targets {
     groups: HashMap<Box<str>, Streams>,
+    /// The same queues in the order in which they came, so that what is done to all of them has one order.
+    in_order: Vec<Arc<Queue>>,
     closed: bool,
 }
 
@@ -38,8 +40,19 @@ impl Registry {
         if targets.closed {
             return None;
         }
-        let streams = targets.groups.entry(group.into()).or_default();
-        Some(streams.entry(stream.into()).or_insert_with(|| Arc::new(make())).clone())
+        if let Some(queue) = targets.groups.get(group).and_then(|streams| streams.get(stream)) {
+            return Some(queue.clone());
+        }
+        let queue = Arc::new(make());
+        targets.groups.entry(group.into()).or_default().insert(stream.into(), queue.clone());
+        targets.in_order.push(queue.clone());
+        Some(queue)
+    }
+
+    /// The target's queue for messages in the embedded metric format; none once the registry is closed.
+    pub fn emf_queue(&self, queue: &Queue) -> Option<Arc<Queue>> {
+        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
+        if targets.closed { queue.emf_queue().cloned() } else { Some(queue.emf_queue_or_new().clone()) }
     }
 
     /// Lets no target be added any more.
@@ -47,9 +60,10 @@ impl Registry {
         self.targets.write().unwrap_or_else(PoisonError::into_inner).closed = true;
     }
 
-    /// All queues there are now.
+    /// All queues there are now, in the order in which their targets came.
     pub fn all(&self) -> Vec<Arc<Queue>> {
         let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
-        targets.groups.values().flat_map(HashMap::values).cloned().collect()
+        let both = |queue: &Arc<Queue>| [Some(queue.clone()), queue.emf_queue().cloned()];
+        targets.in_order.iter().flat_map(both).flatten().collect()
     }
 }

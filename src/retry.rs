@@ -28,6 +28,9 @@ pub enum Verdict {
     Retry(Backoff),
     /// The group or the stream is missing: create it and send again at once.
     Create,
+    /// No request would fare better, whatever its target: credentials that are missing, wrong or expired, or a
+    /// clock that the service does not believe. Everybody waits until one request gets through.
+    Pause,
 }
 
 /// How long to wait before the next attempt. The numbers are those of AWS's own agent.
@@ -40,10 +43,21 @@ pub enum Backoff {
 }
 
 /// What an error's code means. A code that is not here is judged by its HTTP status.
-const BY_CODE: &[(&str, Verdict)] = &[
+pub const BY_CODE: &[(&str, Verdict)] = &[
     ("DataAlreadyAcceptedException", Verdict::Delivered),
     ("InvalidParameterException", Verdict::Drop),
     ("ResourceNotFoundException", Verdict::Create),
+    ("UnrecognizedClientException", Verdict::Pause),
+    ("InvalidClientTokenId", Verdict::Pause),
+    ("ExpiredTokenException", Verdict::Pause),
+    ("ExpiredToken", Verdict::Pause),
+    ("MissingAuthenticationTokenException", Verdict::Pause),
+    ("MissingAuthenticationToken", Verdict::Pause),
+    ("IncompleteSignatureException", Verdict::Pause),
+    ("InvalidSignatureException", Verdict::Pause),
+    ("SignatureDoesNotMatch", Verdict::Pause),
+    ("RequestExpired", Verdict::Pause),
+    ("RequestTimeTooSkewed", Verdict::Pause),
     ("ThrottlingException", Verdict::Retry(Backoff::Long)),
     ("Throttling", Verdict::Retry(Backoff::Long)),
     ("RequestLimitExceeded", Verdict::Retry(Backoff::Long)),
@@ -55,6 +69,15 @@ const BY_CODE: &[(&str, Verdict)] = &[
     ("RequestTimeout", Verdict::Retry(Backoff::Long)),
 ];
 
+/// Errors that a wrong clock leads to, among other things.
+const CLOCK_CODES: [&str; 4] =
+    ["InvalidSignatureException", "SignatureDoesNotMatch", "RequestExpired", "RequestTimeTooSkewed"];
+
+/// Whether a wrong clock may be behind an error.
+pub fn may_be_the_clock(error: &ApiError) -> bool {
+    error.code.as_deref().is_some_and(|code| CLOCK_CODES.contains(&code))
+}
+
 /// What an error means.
 pub fn classify(error: &ApiError) -> Verdict {
     let by_code = error.code.as_deref().and_then(|code| BY_CODE.iter().find(|(known, _)| *known == code));
@@ -62,6 +85,7 @@ pub fn classify(error: &ApiError) -> Verdict {
         (Some((_, verdict)), ..) => *verdict,
         (None, Some(429 | 500..=599), _) => Verdict::Retry(Backoff::Long),
         (None, None, Failure::TimedOut | Failure::Connection) => Verdict::Retry(Backoff::Long),
+        (None, None, Failure::NotSent) => Verdict::Pause,
         _ => Verdict::Retry(Backoff::Short),
     }
 }
@@ -257,11 +281,15 @@ mod tests {
             (Failure::Unreadable, None, Some(502), Backoff::Long),
             (Failure::TimedOut, None, None, Backoff::Long),
             (Failure::Connection, None, None, Backoff::Long),
-            (Failure::NotSent, None, None, Backoff::Short),
         ] {
             let error = error(failure, code, status);
             assert_eq!(classify(&error), Verdict::Retry(backoff), "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_request_that_could_not_be_made_pauses_everybody() {
+        assert_eq!(classify(&error(Failure::NotSent, None, None)), Verdict::Pause);
     }
 
     #[test]

@@ -3,21 +3,37 @@
 
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{self, Runtime};
 
+use crate::ack::{Ack, AckSignal};
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError, WhenFull};
+use crate::countdown::Countdown;
 use crate::engine::{Engine, Event, Parts, PushError};
 use crate::logs_api::aws::{AwsLogs, ConnectError};
+use crate::offsets::Source;
 use crate::queue::Queue;
+use crate::sources::Sources;
+use crate::state_dir::StateError;
 use crate::stats::Snapshot;
 use crate::threads;
 
 /// How long the threads get to end, at shutdown, after the time-out.
-const THREADS_END: Duration = Duration::from_millis(300);
+const THREADS_END: Duration = Duration::from_millis(200);
+
+/// How long the offsets get to come to the disk, at shutdown, after the time-out.
+const LAST_SAVE: Duration = Duration::from_millis(100);
+
+/// How long the host's ack callback gets for the last acks, at shutdown, after the time-out.
+const LAST_ACKS: Duration = Duration::from_millis(100);
+
+/// How long a push that waits for room waits at most before it looks again: not every change that lets it in is a
+/// release of memory.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Most threads for what can only block, such as looking up a host's name.
 const BLOCKING_THREADS_MAX: usize = 16;
@@ -34,6 +50,9 @@ pub enum OpenError {
     /// The threads could not be started.
     #[error("the sink's threads could not be started: {0}")]
     Threads(#[from] std::io::Error),
+    /// The folder for offsets cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The client was not made, for a defect in the sink.
     #[error("the client for CloudWatch Logs could not be made: a defect in the sink")]
     Defect,
@@ -60,6 +79,33 @@ pub struct Sink {
     /// The runtime, and how far the shutdown is. Nothing awaits while holding it.
     life: Mutex<Life>,
     ended: Condvar,
+    /// How the host gets its acks. Nothing awaits while holding it.
+    acking: Mutex<Acking>,
+}
+
+#[derive(Debug, Default)]
+enum Acking {
+    #[default]
+    NotAsked,
+    Polled,
+    /// Done when the thread that calls the host back has nothing left to do.
+    CalledBack(Arc<Countdown>, Option<JoinHandle<()>>),
+}
+
+/// Why acks cannot be had so.
+#[derive(Debug, Error)]
+#[allow(missing_docs)] // each variant's text says it
+pub enum AckError {
+    #[error("the sink has an ack callback already")]
+    HasCallback,
+    #[error("the acks of the sink are polled")]
+    IsPolled,
+    #[error("the sink is shut down")]
+    Closed,
+    #[error("this call waits for the sink's own threads, so it cannot be made inside a callback")]
+    OwnThread,
+    #[error("the thread for acks could not be started: {0}")]
+    Thread(std::io::Error),
 }
 
 #[derive(Debug)]
@@ -74,7 +120,8 @@ impl Sink {
     /// for one, which takes some seconds where there is none.
     pub fn open(mut config: Config) -> Result<Self, OpenError> {
         config.check()?;
-        let runtime = Builder::new_multi_thread()
+        let sources = Sources::new(config.state_dir.as_deref())?;
+        let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(config.worker_threads)
             .max_blocking_threads(BLOCKING_THREADS_MAX)
             .thread_name("cwl-sink")
@@ -88,9 +135,15 @@ impl Sink {
             let _ = answer.send(AwsLogs::connect(&connecting).await);
         });
         let api = answered.recv().map_err(|_| OpenError::Defect)??;
-        let parts = Parts { api: Arc::new(api), clock: Arc::new(SystemClock), seed: fastrand::u64(..) };
+        let parts =
+            Parts { api: Arc::new(api), clock: Arc::new(SystemClock), sources, seed: fastrand::u64(..) };
         let engine = Engine::start(config, parts, runtime.handle());
-        Ok(Sink { engine, life: Mutex::new(Life::Open(runtime)), ended: Condvar::new() })
+        Ok(Sink {
+            engine,
+            life: Mutex::new(Life::Open(runtime)),
+            ended: Condvar::new(),
+            acking: Mutex::default(),
+        })
     }
 
     /// The queue of a target, made if it is new. A missing name is the configured one.
@@ -113,7 +166,7 @@ impl Sink {
         pushed
     }
 
-    /// There was no room at `mark`: tries again after each release, until the time-out.
+    /// There was no room at `mark`: tries again after each release, and now and then, until the time-out.
     fn push_when_released(
         &self,
         queue: &Arc<Queue>,
@@ -122,10 +175,11 @@ impl Sink {
     ) -> Result<(), PushError> {
         let deadline = Instant::now() + self.engine.config.block_timeout;
         loop {
-            let released = self.engine.budget.wait_for_release(mark, deadline);
+            let look = deadline.min(Instant::now() + LOOK_AGAIN);
+            self.engine.budget.wait_for_release(mark, look);
             mark = self.engine.budget.release_mark();
             match self.engine.push(queue, event) {
-                Err(PushError::Full { .. }) if released => {}
+                Err(PushError::Full { .. }) if Instant::now() < deadline => {}
                 done => return done,
             }
         }
@@ -170,11 +224,101 @@ impl Sink {
         let all_final = self.engine.close(deadline.map(tokio::time::Instant::from_std));
         all_final.wait(deadline);
         self.engine.stop();
+        self.save_offsets(&runtime, deadline);
         runtime.shutdown_timeout(THREADS_END);
         // Attempts that were cut off have ended with their tasks; what they put back meanwhile ends here.
         self.engine.stop();
+        self.end_acks(deadline);
         *self.life.lock().unwrap_or_else(PoisonError::into_inner) = Life::Ended;
         self.ended.notify_all();
+    }
+
+    /// Keeps the offsets a last time, on a thread of the runtime's, since a disk may hang.
+    fn save_offsets(&self, runtime: &Runtime, deadline: Option<Instant>) {
+        let saved = Arc::<Countdown>::default();
+        let (part, engine) = (saved.part(), self.engine.clone());
+        // From inside the runtime, so that a thread made for it blocks every signal as the others do.
+        runtime.spawn(async move {
+            let _part = part;
+            let _ = tokio::task::spawn_blocking(move || engine.sources.save()).await;
+        });
+        let latest = Instant::now() + LAST_SAVE;
+        saved.wait(deadline.map(|deadline| deadline.max(latest)));
+    }
+
+    /// Every ack is in the line: whoever gives them to the host does so, and ends.
+    fn end_acks(&self, deadline: Option<Instant>) {
+        self.engine.acks().close();
+        let mut acking = self.acking.lock().unwrap_or_else(PoisonError::into_inner);
+        let Acking::CalledBack(ended, thread) = &mut *acking else { return };
+        let (ended, thread) = (ended.clone(), thread.take());
+        drop(acking);
+        let latest = Instant::now() + LAST_ACKS;
+        if ended.wait(deadline.map(|deadline| deadline.max(latest)))
+            && let Some(thread) = thread
+        {
+            // It has nothing left to do but to end.
+            let _ = thread.join();
+        }
+    }
+
+    /// Gives every ack from now on to `give`, on a thread of its own, at most so many at once.
+    pub fn give_acks(
+        &self,
+        most: usize,
+        mut give: impl FnMut(Vec<Ack>) + Send + 'static,
+    ) -> Result<(), AckError> {
+        let mut acking = self.acking.lock().unwrap_or_else(PoisonError::into_inner);
+        match *acking {
+            Acking::NotAsked => {}
+            Acking::Polled => return Err(AckError::IsPolled),
+            Acking::CalledBack(..) => return Err(AckError::HasCallback),
+        }
+        if !matches!(*self.life.lock().unwrap_or_else(PoisonError::into_inner), Life::Open(_)) {
+            return Err(AckError::Closed);
+        }
+        let ended = Arc::<Countdown>::default();
+        let (part, engine) = (ended.part(), self.engine.clone());
+        let calling = move || {
+            let _part = part;
+            threads::mark_own();
+            while !engine.acks().is_over() {
+                let acks = engine.acks().take(most, None);
+                if !acks.is_empty() {
+                    give(acks);
+                }
+            }
+        };
+        let thread = Builder::new().name("cwl-sink".into()).spawn(calling).map_err(AckError::Thread)?;
+        self.engine.acks().ask();
+        *acking = Acking::CalledBack(ended, Some(thread));
+        Ok(())
+    }
+
+    /// Takes at most so many acks, and waits for the first until the deadline (none: for ever). The first call
+    /// begins the acking.
+    pub fn poll_acks(&self, most: usize, deadline: Option<Instant>) -> Result<Vec<Ack>, AckError> {
+        let mut acking = self.acking.lock().unwrap_or_else(PoisonError::into_inner);
+        match *acking {
+            Acking::Polled => {}
+            Acking::CalledBack(..) => return Err(AckError::HasCallback),
+            Acking::NotAsked => {
+                self.engine.acks().ask();
+                *acking = Acking::Polled;
+            }
+        }
+        drop(acking);
+        Ok(if most == 0 { Vec::new() } else { self.engine.acks().take(most, deadline) })
+    }
+
+    /// Sets what is told when there are acks to poll.
+    pub fn signal_acks(&self, signal: Box<dyn AckSignal>) {
+        self.engine.acks().set_signal(signal);
+    }
+
+    /// The source of that name, at the offset that was kept for it.
+    pub fn source(&self, name: &str) -> Result<Arc<Source>, StateError> {
+        self.engine.sources.open(name)
     }
 
     fn wait_for_end(&self, deadline: Option<Instant>) -> Result<(), WaitError> {
@@ -204,9 +348,10 @@ impl Sink {
 impl Drop for Sink {
     /// Without a shutdown before: a shutdown that waits for nothing.
     fn drop(&mut self) {
-        if threads::is_own() {
-            // The last handle was let go by one of the threads that a shutdown would wait for.
+        if !threads::may_wait() {
+            // The last handle was let go inside a callback, or by one of the threads that a shutdown would wait for.
             self.engine.stop();
+            self.engine.acks().close();
             let life =
                 std::mem::replace(self.life.get_mut().unwrap_or_else(PoisonError::into_inner), Life::Ended);
             if let Life::Open(runtime) = life {

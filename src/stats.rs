@@ -18,6 +18,7 @@ pub struct Stats {
     wire_bytes: AtomicU64,
     batches_retried: AtomicU64,
     events_refused: AtomicU64,
+    events_truncated: AtomicU64,
 }
 
 /// A request under way: it is counted as in flight until this is dropped.
@@ -33,6 +34,11 @@ impl Stats {
         Request(self)
     }
 
+    /// Whether a request awaits its answer.
+    pub fn is_sending(&self) -> bool {
+        self.requests_in_flight.load(Ordering::Relaxed) > 0
+    }
+
     /// A request failed.
     pub fn request_failed(&self) {
         self.requests_failed.fetch_add(1, Ordering::Relaxed);
@@ -41,6 +47,11 @@ impl Stats {
     /// A push was refused.
     pub fn event_refused(&self) {
         self.events_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A message was cut to what the service takes.
+    pub fn event_truncated(&self) {
+        self.events_truncated.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A batch went back for another attempt.
@@ -56,6 +67,7 @@ impl Stats {
         snapshot.requests_in_flight = read(&self.requests_in_flight);
         snapshot.wire_bytes = read(&self.wire_bytes);
         snapshot.refused_events = read(&self.events_refused);
+        snapshot.truncated_events = read(&self.events_truncated);
         snapshot.batches_retried = read(&self.batches_retried);
     }
 }
@@ -106,6 +118,10 @@ pub struct Snapshot {
     pub batches_retried: u64,
     /// Body bytes sent, after compression.
     pub wire_bytes: u64,
+    /// Events whose message was cut to what the service takes.
+    pub truncated_events: u64,
+    /// Gauge: 1 while nothing is sent to no target, for want of good credentials; else 0.
+    pub endpoint_paused: u64,
 }
 
 /// A snapshot and its targets as JSON: the counters by their names, and an array `target_states`.
@@ -120,6 +136,7 @@ fn target_json(target: &QueueSnapshot) -> serde_json::Value {
     json!({
         "log_group": target.group,
         "log_stream": target.stream,
+        "emf": target.emf,
         "breaker": match target.breaker {
             State::Closed => "closed",
             State::Open(_) => "open",

@@ -2,11 +2,14 @@
 
 use std::ffi::c_char;
 use std::slice;
+use std::sync::Arc;
 
 use super::boundary::{self, Fault, enter};
 use super::sink::{SinkValue, cwl_sink, cwl_target};
+use super::source::cwl_source;
 use super::status::cwl_status;
 use crate::engine::{Event, PushError};
+use crate::sink::Sink;
 
 /// One event. Set `struct_size` to `sizeof(cwl_event)` and everything not used to 0.
 ///
@@ -25,8 +28,17 @@ pub struct cwl_event {
     pub timestamp_ms: i64,
     /// The message: any bytes, NUL among them. What is not UTF-8 becomes U+FFFD.
     pub message: *const c_char,
-    /// Bytes of the message, 1 to 1,048,550 as UTF-8.
+    /// Bytes of the message, at least 1. What is longer than 1,048,550 as UTF-8 is cut, split or refused: the option
+    /// `oversize`.
     pub message_len: usize,
+    /// Any number; comes back in the event's ack.
+    pub token: u64,
+    /// The source that the event covers a part of; NULL: none. Of the same sink.
+    pub source: *mut cwl_source,
+    /// The first offset of the source that the event covers; without a source 0.
+    pub offset_begin: u64,
+    /// The first offset behind it, greater than `offset_begin`; without a source 0.
+    pub offset_end: u64,
 }
 
 /// Takes one event for sending. Copies what it needs before it returns: all of the event's memory stays the
@@ -104,7 +116,7 @@ pub unsafe extern "C" fn cwl_target_push(target: *mut cwl_target, event: *const 
             return Err(Fault::argument("log_group and log_stream must be NULL: the target has them"));
         }
         // SAFETY: the message is readable, by the host's word.
-        let event = unsafe { engine_event(&event)? };
+        let event = unsafe { engine_event(&target.sink, &event)? };
         target.sink.push(&target.queue, &event).map_err(refused)
     })
 }
@@ -115,7 +127,7 @@ unsafe fn push(sink: &SinkValue, event: &cwl_event) -> Result<(), Fault> {
         (
             boundary::text("log_group", event.log_group)?,
             boundary::text("log_stream", event.log_stream)?,
-            engine_event(event)?,
+            engine_event(&sink.sink, event)?,
         )
     };
     if group.is_none()
@@ -131,15 +143,24 @@ unsafe fn push(sink: &SinkValue, event: &cwl_event) -> Result<(), Fault> {
 /// Reads an event of this or a later version of the ABI.
 unsafe fn read(event: *const cwl_event) -> Result<cwl_event, Fault> {
     const SIZE: usize = size_of::<cwl_event>();
+    const LEAST: usize = std::mem::offset_of!(cwl_event, token);
     if event.is_null() || !event.is_aligned() {
         return Err(Fault::argument("the event is NULL or not aligned"));
     }
     // SAFETY: not NULL, aligned, and at least its first member is readable, by the host's word.
     let size = unsafe { (*event).struct_size };
-    if !(SIZE..=64 * SIZE).contains(&size) || !size.is_multiple_of(align_of::<cwl_event>()) {
+    if !(LEAST..=64 * SIZE).contains(&size) || !size.is_multiple_of(align_of::<cwl_event>()) {
         return Err(Fault::argument(format!(
             "the event's struct_size is {size}; sizeof(cwl_event) is {SIZE}"
         )));
+    }
+    if size < SIZE {
+        // SAFETY: every member may be zero, and the event has `size` readable bytes, by the host's word.
+        return Ok(unsafe {
+            let mut whole: cwl_event = std::mem::zeroed();
+            std::ptr::copy_nonoverlapping(event.cast::<u8>(), (&raw mut whole).cast::<u8>(), size);
+            whole
+        });
     }
     // SAFETY: the event has `size` readable bytes, by the host's word.
     let newer = unsafe { slice::from_raw_parts(event.cast::<u8>().add(SIZE), size - SIZE) };
@@ -153,7 +174,7 @@ unsafe fn read(event: *const cwl_event) -> Result<cwl_event, Fault> {
     Ok(unsafe { *event })
 }
 
-unsafe fn engine_event<'a>(event: &cwl_event) -> Result<Event<'a>, Fault> {
+unsafe fn engine_event<'a>(sink: &Arc<Sink>, event: &cwl_event) -> Result<Event<'a>, Fault> {
     let timestamp_ms = Some(event.timestamp_ms).filter(|timestamp_ms| *timestamp_ms != 0);
     if event.message.is_null() && event.message_len > 0 {
         return Err(Fault::argument(format!("the message is NULL and message_len is {}", event.message_len)));
@@ -169,13 +190,27 @@ unsafe fn engine_event<'a>(event: &cwl_event) -> Result<Event<'a>, Fault> {
         // SAFETY: not NULL, and `message_len` bytes are readable, by the host's word.
         len => unsafe { slice::from_raw_parts(event.message.cast::<u8>(), len) },
     };
-    Ok(Event { timestamp_ms, message })
+    let range = if event.source.is_null() {
+        if event.offset_begin != 0 || event.offset_end != 0 {
+            return Err(Fault::argument("the event has offsets, but its source is NULL"));
+        }
+        None
+    } else {
+        // SAFETY: a live source, by the host's word; it is checked.
+        let source = unsafe { boundary::borrow(event.source.cast_const()) }?;
+        if !Arc::ptr_eq(&source.sink, sink) {
+            return Err(Fault::argument("the source is another sink's"));
+        }
+        Some((&source.source, event.offset_begin, event.offset_end))
+    };
+    Ok(Event { timestamp_ms, message, token: event.token, range })
 }
 
 /// The code of an event that was not taken.
 pub fn refused(error: PushError) -> Fault {
     let status = match error {
         PushError::Empty
+        | PushError::BadRange { .. }
         | PushError::NegativeTimestamp { .. }
         | PushError::NoTarget(_)
         | PushError::BadName(_) => cwl_status::CWL_ERR_INVALID_ARGUMENT,

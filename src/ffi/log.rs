@@ -2,7 +2,6 @@
 
 use std::ffi::{CString, c_char, c_void};
 use std::fmt::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{PoisonError, RwLock};
 
@@ -38,7 +37,7 @@ pub enum cwl_log_level {
 /// Called from the library's threads and from the host's own, several at the same time, never while a lock of
 /// the library is held. It may push events, which then make no diagnostics of their own; calls that wait for
 /// the library (`cwl_flush`, `cwl_shutdown`, `cwl_sink_open`) and `cwl_set_log_callback` return
-/// `CWL_ERR_IN_CALLBACK` there.
+/// `CWL_ERR_IN_CALLBACK` there. It must not throw. One that does not return in time may outlive `cwl_shutdown`.
 pub type cwl_log_callback =
     Option<unsafe extern "C" fn(level: i32, message: *const c_char, user: *mut c_void)>;
 
@@ -62,7 +61,7 @@ static WANTED: AtomicU8 = AtomicU8::new(0);
 /// the process; NULL ends it. Without a callback the library says nothing: it never writes to stdout or
 /// stderr.
 ///
-/// Returns once the callback that was set before is not running any more. Any thread, but not inside the
+/// Blocks until the callback that was set before is not running any more. Any thread, but not inside a
 /// callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_set_log_callback(
@@ -81,7 +80,7 @@ pub unsafe extern "C" fn cwl_set_log_callback(
         if threads::is_in_callback() {
             return Err(Fault::new(
                 cwl_status::CWL_ERR_IN_CALLBACK,
-                "the log callback cannot be changed from inside itself",
+                "the log callback cannot be changed inside a callback",
             ));
         }
         static SUBSCRIBED: OnceCell<()> = OnceCell::new();
@@ -134,10 +133,8 @@ impl<S: Subscriber> Layer<S> for HostLayer {
         threads::call_back(|| {
             let host = HOST.read().unwrap_or_else(PoisonError::into_inner);
             let Some(host) = host.as_ref() else { return };
-            // SAFETY: the host gave the callback for this; the message lives until it returns. What a callback
-            // written in Rust may throw ends here.
-            let call = || unsafe { (host.callback)(i32::from(level), message.as_ptr(), host.user) };
-            let _ = catch_unwind(AssertUnwindSafe(call));
+            // SAFETY: the host gave the callback for this; the message lives until it returns.
+            unsafe { (host.callback)(i32::from(level), message.as_ptr(), host.user) };
         });
     }
 }

@@ -14,14 +14,19 @@
 #![allow(non_camel_case_types)] // as C will see them
 #![allow(clippy::missing_safety_doc)] // above, once; the header is for C, which knows no other contract
 
+mod ack;
 mod boundary;
 mod config;
 mod event;
 mod log;
 mod plugin;
 mod sink;
+mod source;
 mod status;
 
+pub use ack::{
+    cwl_ack, cwl_ack_callback, cwl_ack_fd, cwl_outcome, cwl_poll_acks, cwl_reason, cwl_set_ack_callback,
+};
 pub use config::{cwl_config, cwl_config_free, cwl_config_new, cwl_config_set};
 pub use event::{cwl_event, cwl_push_event, cwl_push_events, cwl_target_push};
 pub use log::{cwl_log_callback, cwl_log_level, cwl_set_log_callback};
@@ -30,6 +35,7 @@ pub use sink::{
     cwl_flush, cwl_shutdown, cwl_sink, cwl_sink_free, cwl_sink_open, cwl_stats, cwl_stats_json,
     cwl_stats_snapshot, cwl_string_free, cwl_target, cwl_target_free, cwl_target_open,
 };
+pub use source::{cwl_source, cwl_source_free, cwl_source_offset, cwl_source_open};
 pub use status::{
     CWL_ABI_VERSION, cwl_abi_version, cwl_last_error, cwl_status, cwl_status_name, cwl_version,
 };

@@ -1,7 +1,8 @@
 //! The plugin table: everything that a host needs, in one look-up.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{c_char, c_int, c_void};
 
+use super::ack::{cwl_ack, cwl_ack_callback, cwl_ack_fd, cwl_poll_acks, cwl_set_ack_callback};
 use super::config::{cwl_config, cwl_config_free, cwl_config_new, cwl_config_set};
 use super::event::{cwl_event, cwl_push_event, cwl_push_events, cwl_target_push};
 use super::log::{cwl_log_callback, cwl_set_log_callback};
@@ -9,6 +10,7 @@ use super::sink::{
     cwl_flush, cwl_shutdown, cwl_sink, cwl_sink_free, cwl_sink_open, cwl_stats, cwl_stats_json,
     cwl_stats_snapshot, cwl_string_free, cwl_target, cwl_target_free, cwl_target_open,
 };
+use super::source::{cwl_source, cwl_source_free, cwl_source_offset, cwl_source_open};
 use super::status::{CWL_ABI_VERSION, cwl_last_error, cwl_status, cwl_status_name, cwl_version};
 
 /// Everything a host needs, for those that load the library with dlopen: `dlsym(handle, "cwl_plugin")` is a
@@ -70,6 +72,31 @@ pub struct cwl_plugin {
     pub status_name: extern "C" fn(status: i32) -> *const c_char,
     /// `cwl_version`
     pub version: extern "C" fn() -> *const c_char,
+    /// `cwl_set_ack_callback`
+    pub set_ack_callback: unsafe extern "C" fn(
+        sink: *mut cwl_sink,
+        callback: cwl_ack_callback,
+        user: *mut c_void,
+    ) -> cwl_status,
+    /// `cwl_poll_acks`
+    pub poll_acks: unsafe extern "C" fn(
+        sink: *mut cwl_sink,
+        acks: *mut cwl_ack,
+        capacity: usize,
+        timeout_ms: i64,
+    ) -> i64,
+    /// `cwl_ack_fd`
+    pub ack_fd: unsafe extern "C" fn(sink: *mut cwl_sink) -> c_int,
+    /// `cwl_source_open`
+    pub source_open: unsafe extern "C" fn(
+        sink: *mut cwl_sink,
+        name: *const c_char,
+        source: *mut *mut cwl_source,
+    ) -> cwl_status,
+    /// `cwl_source_offset`
+    pub source_offset: unsafe extern "C" fn(source: *mut cwl_source, offset: *mut u64) -> cwl_status,
+    /// `cwl_source_free`
+    pub source_free: unsafe extern "C" fn(source: *mut cwl_source),
 }
 
 /// The table itself, found with dlsym. It is not in the header, where its name is that of its type.
@@ -99,4 +126,10 @@ pub static cwl_plugin: cwl_plugin = cwl_plugin {
     last_error: cwl_last_error,
     status_name: cwl_status_name,
     version: cwl_version,
+    set_ack_callback: cwl_set_ack_callback,
+    poll_acks: cwl_poll_acks,
+    ack_fd: cwl_ack_fd,
+    source_open: cwl_source_open,
+    source_offset: cwl_source_offset,
+    source_free: cwl_source_free,
 };

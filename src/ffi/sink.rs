@@ -1,8 +1,11 @@
 //! Sinks and targets: opening, flushing, shutting down, looking at.
 
 use std::ffi::{CString, c_char};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use once_cell::sync::OnceCell;
+
+use super::ack::{EventFd, Told};
 use super::boundary::{self, Fault, Kind, enter};
 use super::config::cwl_config;
 use super::event::refused;
@@ -30,6 +33,9 @@ pub struct SinkValue {
     pub sink: Arc<Sink>,
     /// The target of the options `log_group` and `log_stream`, if both are set.
     pub default_target: Option<Arc<Queue>>,
+    /// The acks last polled, whose texts the host may still read. Nothing awaits while holding it.
+    pub told: Mutex<Option<Told>>,
+    pub ack_fd: OnceCell<EventFd>,
 }
 
 /// What stands behind a `cwl_target`.
@@ -53,13 +59,14 @@ impl Kind for cwl_target {
 /// Opens a sink and puts it into `*sink`. The configuration is copied and stays the caller's; NULL means all
 /// defaults. End with `cwl_shutdown`, then `cwl_sink_free`.
 ///
-/// Starts `worker_threads` threads, which block every signal. Sends no event yet, and does not ask whether the
+/// Starts `worker_threads` threads, and later up to 16 for what can only block, such as looking up a host's name; all
+/// of them block every signal. Sends no event yet, and does not ask whether the
 /// credentials are good: what is wrong with them shows in the log callback and the statistics. Blocks for some
 /// seconds at most, and only when neither the options, the environment nor the profile name a region, so that
 /// the instance's metadata is asked. Any thread, but not inside a callback.
 ///
 /// Returns `CWL_ERR_CONFIG` for options that do not go together, `CWL_ERR_OPEN` when no region can be found or
-/// no thread can be started; `*sink` is then NULL.
+/// no thread can be started, `CWL_ERR_STATE` when the folder `state_dir` cannot be used; `*sink` is then NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_sink_open(config: *const cwl_config, sink: *mut *mut cwl_sink) -> cwl_status {
     enter(|| {
@@ -77,7 +84,12 @@ pub unsafe extern "C" fn cwl_sink_open(config: *const cwl_config, sink: *mut *mu
         }
         let sink = Arc::new(with_signals_blocked(|| Sink::open(config)).map_err(not_opened)?);
         let default_target = sink.target(None, None).ok();
-        *place = boundary::give(SinkValue { sink, default_target });
+        *place = boundary::give(SinkValue {
+            sink,
+            default_target,
+            told: Mutex::default(),
+            ack_fd: OnceCell::new(),
+        });
         Ok(())
     })
 }
@@ -153,7 +165,7 @@ pub unsafe extern "C" fn cwl_shutdown(sink: *mut cwl_sink, timeout_ms: i64) -> c
 }
 
 /// Frees a sink, after `cwl_shutdown`; without it, shuts down with a time-out of 0, which abandons what is not
-/// sent. NULL is allowed. No other call may use the sink any more. Targets opened from it stay valid until they
+/// sent. NULL is allowed. Not inside a callback. No other call may use the sink any more. Targets opened from it stay valid until they
 /// are freed; pushing into them returns `CWL_ERR_CLOSED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_sink_free(sink: *mut cwl_sink) {
@@ -172,7 +184,7 @@ pub unsafe extern "C" fn cwl_sink_free(sink: *mut cwl_sink) {
 pub struct cwl_stats_snapshot {
     /// `sizeof(cwl_stats_snapshot)`.
     pub struct_size: usize,
-    /// Events that pushes took.
+    /// Events that pushes took; one that was split counts with each of its pieces, here and below.
     pub accepted_events: u64,
     /// Message bytes of those, as UTF-8.
     pub accepted_bytes: u64,
@@ -184,7 +196,7 @@ pub struct cwl_stats_snapshot {
     pub delivered_bytes: u64,
     /// Events that CloudWatch Logs refused by their age while it took the rest of their request.
     pub rejected_events: u64,
-    /// Events given up: not retryable, tried for 14 days, or oldest when there was no room (`drop_oldest`).
+    /// Events given up: not retryable, tried for `retry_max_age_ms`, or oldest when there was no room (`drop_oldest`).
     pub dropped_events: u64,
     /// Events still unsent at the shutdown.
     pub abandoned_events: u64,
@@ -194,7 +206,7 @@ pub struct cwl_stats_snapshot {
     pub buffered_bytes: u64,
     /// The most that `buffered_bytes` ever was.
     pub buffered_bytes_peak: u64,
-    /// Gauge: targets known.
+    /// Gauge: targets known; one that was pushed both logs and metrics (EMF) counts twice.
     pub targets: u64,
     /// Gauge: targets whose last request failed, and that are probed until one gets through.
     pub targets_failing: u64,
@@ -208,6 +220,11 @@ pub struct cwl_stats_snapshot {
     pub batches_retried: u64,
     /// Bytes of request bodies sent, after compression.
     pub wire_bytes: u64,
+    /// Events whose message was cut to what CloudWatch Logs takes (`oversize=truncate`).
+    pub truncated_events: u64,
+    /// Gauge: 1 while nothing is sent to no target, since credentials are missing, wrong or expired or the clock is not
+    /// believed; else 0.
+    pub endpoint_paused: u64,
 }
 
 /// Fills `*stats`: as many members as its `struct_size` holds. Does not block; any thread; also after the
@@ -231,7 +248,11 @@ pub unsafe extern "C" fn cwl_stats(sink: *mut cwl_sink, stats: *mut cwl_stats_sn
         let filled = filled(sink.sink.snapshot(), room);
         let bytes = room.min(size_of::<cwl_stats_snapshot>());
         // SAFETY: `room` bytes are the host's to be written, and both hold at least `bytes`.
-        unsafe { std::ptr::copy_nonoverlapping((&raw const filled).cast::<u8>(), stats.cast::<u8>(), bytes) };
+        unsafe {
+            // Members of a later version are nothing here, and must not look like something.
+            stats.cast::<u8>().add(bytes).write_bytes(0, room - bytes);
+            std::ptr::copy_nonoverlapping((&raw const filled).cast::<u8>(), stats.cast::<u8>(), bytes);
+        }
         Ok(())
     })
 }
@@ -257,6 +278,8 @@ fn filled(snapshot: Snapshot, struct_size: usize) -> cwl_stats_snapshot {
         requests_in_flight: snapshot.requests_in_flight,
         batches_retried: snapshot.batches_retried,
         wire_bytes: snapshot.wire_bytes,
+        truncated_events: snapshot.truncated_events,
+        endpoint_paused: snapshot.endpoint_paused,
     }
 }
 
@@ -292,6 +315,7 @@ pub unsafe extern "C" fn cwl_string_free(text: *mut c_char) {
 fn not_opened(error: OpenError) -> Fault {
     let status = match error {
         OpenError::Config(_) => cwl_status::CWL_ERR_CONFIG,
+        OpenError::State(_) => cwl_status::CWL_ERR_STATE,
         OpenError::Connect(_) | OpenError::Threads(_) => cwl_status::CWL_ERR_OPEN,
         OpenError::Defect => cwl_status::CWL_ERR_INTERNAL,
     };
@@ -309,7 +333,7 @@ fn waited(error: WaitError) -> Fault {
 
 /// Threads inherit the signal mask of the thread that starts them: with every signal blocked here, the host's
 /// handlers never run on a thread of the library's. The caller's mask is put back.
-fn with_signals_blocked<T>(body: impl FnOnce() -> T) -> T {
+pub fn with_signals_blocked<T>(body: impl FnOnce() -> T) -> T {
     struct Restore(libc::sigset_t);
     impl Drop for Restore {
         fn drop(&mut self) {

@@ -26,8 +26,8 @@ pub enum cwl_status {
     CWL_ERR_TIMEOUT = 4,
     /// The sink is shut down, or is being shut down. The event was not taken.
     CWL_ERR_CLOSED = 5,
-    /// The message has more than 1,048,550 bytes as UTF-8, which CloudWatch Logs never takes, or takes more
-    /// memory than a target may ever hold. The event was not taken.
+    /// With `oversize=reject`: the message has more than 1,048,550 bytes as UTF-8, which CloudWatch Logs never takes.
+    /// Else: the event takes more memory than a target may ever hold. The event was not taken.
     CWL_ERR_TOO_LARGE = 6,
     /// The timestamp is more than 14 days old, which CloudWatch Logs does not take. The event was not taken.
     CWL_ERR_TOO_OLD = 7,
@@ -42,6 +42,8 @@ pub enum cwl_status {
     CWL_ERR_IN_CALLBACK = 11,
     /// A defect in the library. Please report the text of `cwl_last_error`.
     CWL_ERR_INTERNAL = 12,
+    /// The folder `state_dir`, or a file in it, cannot be used or cannot be trusted.
+    CWL_ERR_STATE = 13,
 }
 
 /// The name of a status, such as "CWL_ERR_FULL"; "CWL_ERR_UNKNOWN" for a number that is none. The text is
@@ -62,6 +64,7 @@ pub extern "C" fn cwl_status_name(status: i32) -> *const c_char {
         10 => c"CWL_ERR_OPEN",
         11 => c"CWL_ERR_IN_CALLBACK",
         12 => c"CWL_ERR_INTERNAL",
+        13 => c"CWL_ERR_STATE",
         _ => c"CWL_ERR_UNKNOWN",
     };
     name.as_ptr()

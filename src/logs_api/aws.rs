@@ -4,6 +4,8 @@
 //! the body that the pushes wrote is put in the place of the SDK's own before it is signed, and every call is
 //! one attempt.
 
+use std::sync::{PoisonError, RwLock};
+
 use aws_config::{AppName, BehaviorVersion, Region};
 use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::config::retry::RetryConfig;
@@ -30,7 +32,9 @@ type HttpResponse = aws_sdk_cloudwatchlogs::config::http::HttpResponse;
 /// The service as AWS runs it, or whatever answers at `endpoint_url`.
 #[derive(Debug)]
 pub struct AwsLogs {
-    client: Client,
+    config: Config,
+    /// Replaced when credentials are looked for anew. Nothing awaits while holding it.
+    client: RwLock<Client>,
 }
 
 /// Why no client could be made.
@@ -47,6 +51,16 @@ impl AwsLogs {
     /// Makes a client from the options, and for what they leave open from AWS's default chain. No request
     /// goes out, but for one to the instance's metadata when nothing else says which region.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
+        let client = RwLock::new(Self::make_client(config).await?);
+        Ok(AwsLogs { config: config.clone(), client })
+    }
+
+    /// The client as of now: it goes on with what it has when it is replaced.
+    fn client(&self) -> Client {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn make_client(config: &Config) -> Result<Client, ConnectError> {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(config.connect_timeout)
             .operation_attempt_timeout(config.request_timeout)
@@ -77,28 +91,29 @@ impl AwsLogs {
         if sdk_config.region().is_none() {
             return Err(ConnectError::NoRegion);
         }
-        Ok(AwsLogs { client: Client::new(&sdk_config) })
+        Ok(Client::new(&sdk_config))
     }
 }
 
 impl LogsApi for AwsLogs {
     fn put_log_events<'a>(&'a self, request: PutLogEvents<'a>) -> Answer<'a, RejectedEvents> {
         Box::pin(async move {
-            let operation = self.client.put_log_events().customize().interceptor(Serialized(request.body));
+            let operation = self.client().put_log_events().customize();
+            let operation = operation.interceptor(Serialized { body: request.body, emf: request.emf });
             operation.send().await.map(|output| rejected_events(&output)).map_err(api_error)
         })
     }
 
     fn create_log_group<'a>(&'a self, group: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
-            let created = self.client.create_log_group().log_group_name(group).send().await;
+            let created = self.client().create_log_group().log_group_name(group).send().await;
             created.map(drop).map_err(api_error)
         })
     }
 
     fn create_log_stream<'a>(&'a self, group: &'a str, stream: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
-            let request = self.client.create_log_stream().log_group_name(group).log_stream_name(stream);
+            let request = self.client().create_log_stream().log_group_name(group).log_stream_name(stream);
             request.send().await.map(drop).map_err(api_error)
         })
     }
@@ -106,8 +121,23 @@ impl LogsApi for AwsLogs {
     fn put_retention_policy<'a>(&'a self, group: &'a str, days: u32) -> Answer<'a, ()> {
         Box::pin(async move {
             let days = i32::try_from(days).unwrap_or(i32::MAX);
-            let request = self.client.put_retention_policy().log_group_name(group).retention_in_days(days);
+            let request = self.client().put_retention_policy().log_group_name(group).retention_in_days(days);
             request.send().await.map(drop).map_err(api_error)
+        })
+    }
+
+    fn renew_credentials(&self) -> Answer<'_, ()> {
+        // The SDK keeps what it once read from the configuration files, and credentials that never expire, so a
+        // new client is what sees a file that was replaced.
+        Box::pin(async move {
+            let made = Self::make_client(&self.config).await.map_err(|error| ApiError {
+                failure: Failure::NotSent,
+                code: None,
+                status: None,
+                message: error.to_string(),
+            })?;
+            *self.client.write().unwrap_or_else(PoisonError::into_inner) = made;
+            Ok(())
         })
     }
 }
@@ -116,7 +146,10 @@ impl LogsApi for AwsLogs {
 /// service's that has no body at all: the service always sends a JSON object, and a proxy's empty 200 must
 /// not pass for "delivered".
 #[derive(Debug)]
-struct Serialized(Body);
+struct Serialized {
+    body: Body,
+    emf: bool,
+}
 
 #[dyn_dispatch_hint]
 impl Intercept for Serialized {
@@ -130,12 +163,15 @@ impl Intercept for Serialized {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let Serialized(body) = self;
+        let Serialized { body, emf } = self;
         let request = context.request_mut();
         *request.body_mut() = SdkBody::from(body.bytes.clone());
         request.headers_mut().insert("content-length", body.bytes.len().to_string());
         if body.gzip {
             request.headers_mut().insert("content-encoding", "gzip");
+        }
+        if *emf {
+            request.headers_mut().insert("x-amzn-logs-format", "json/emf");
         }
         Ok(())
     }
@@ -175,7 +211,10 @@ where
         SdkError::ServiceError(_) => Failure::Answered,
         SdkError::TimeoutError(_) => Failure::TimedOut,
         SdkError::DispatchFailure(failure) if failure.is_timeout() => Failure::TimedOut,
-        SdkError::DispatchFailure(failure) if failure.is_io() => Failure::Connection,
+        // A connection that ends without an answer is classified as another, transient failure.
+        SdkError::DispatchFailure(failure) if failure.is_io() || failure.as_other().is_some() => {
+            Failure::Connection
+        }
         SdkError::ResponseError(_) => Failure::Unreadable,
         _ => Failure::NotSent,
     };

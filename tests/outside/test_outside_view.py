@@ -97,7 +97,7 @@ def test_many_batches_come_back_whole_and_in_order(endpoint, group):
 
 def test_the_largest_message_comes_back_whole(endpoint, group):
     largest = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz \\\"", k=MESSAGE_BYTES_MAX))
-    with host.sink(endpoint, log_group=group, log_stream="s") as sink:
+    with host.sink(endpoint, log_group=group, log_stream="s", oversize="reject") as sink:
         sink.push(largest)
         with pytest.raises(host.CwlError, match="CWL_ERR_TOO_LARGE"):
             sink.push(largest + "x")

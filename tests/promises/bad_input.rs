@@ -93,7 +93,7 @@ fn wrong_options_are_refused_with_a_text_that_names_them() {
         (&[("log_gruop", "g")][..], "did you mean \"log_group\""),
         (&[("concurrency", "0")], "concurrency: \"0\""),
         (&[("buffer_max_bytes", "1k")], "buffer_max_bytes: \"1k\""),
-        (&[("log_group", "a:b")], "log_group: \"a:b\""),
+        (&[("log_group", "a:b")], "option log_group: log group \"a:b\" holds ':'; allowed are"),
         (&[("endpoint_url", "127.0.0.1:80")], "endpoint_url: \"127.0.0.1:80\""),
         (&[("retention_days", "8")], "retention_days: \"8\""),
         (&[("profile", "p")], "profile and access_key_id"),

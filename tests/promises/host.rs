@@ -163,6 +163,10 @@ pub fn event(message: &[u8]) -> cwl_event {
         timestamp_ms: 0,
         message: message.as_ptr().cast(),
         message_len: message.len(),
+        token: 0,
+        source: null_mut(),
+        offset_begin: 0,
+        offset_end: 0,
     }
 }
 

@@ -96,7 +96,7 @@ fn events_pushed_out_of_order_arrive_sorted_by_time_and_stable() {
 #[test]
 fn a_message_of_1_048_550_bytes_passes_and_one_more_byte_is_refused_at_push() {
     let local = local();
-    let host = patient(&local);
+    let host = Host::open(&local, &[("flush_interval_ms", "3600000"), ("oversize", "reject")]);
     for (group, character, times) in
         [("ascii", "x", 1_048_550), ("control", "\u{1}", 1_048_550), ("two", "ü", 524_275)]
     {

@@ -4,8 +4,11 @@
 
 mod host;
 
+mod acks;
+mod agent_behaviours;
 mod bad_input;
 mod bytes;
+mod credentials;
 mod flush_and_shutdown;
 mod header;
 mod limits;
@@ -14,4 +17,5 @@ mod poison_pill;
 mod races;
 mod recovery;
 mod secrets;
+mod sources;
 mod when_full;
