@@ -1,0 +1,342 @@
+//! The world around an engine: the time, what is wrong at the moment, and what was seen to go wrong in the engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use cwl_sink::clock::Clock;
+use cwl_sink::engine::Engine;
+use cwl_sink::logs_api::ApiError;
+use tokio::time::Instant;
+
+use crate::books::{Books, Line};
+use crate::faults::{self, Means, meaning};
+use crate::models::{End, Gate, Key, Now};
+use crate::scenario::{Scenario, pick};
+
+/// The true time of day at the start of a run.
+const START_MS: i64 = 1_800_000_000_000;
+
+/// What a target meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    Fine,
+    /// So many percent of its requests meet this fault; none: any.
+    Faulty(u32, Option<usize>),
+    /// The events are taken, and so many percent of the answers lost.
+    Losing(u32),
+    /// So many percent get no answer.
+    Hanging(u32),
+    Slow,
+    /// So many percent are partly refused.
+    Rejecting(u32),
+    /// So many percent panic.
+    Panicking(u32),
+}
+
+/// See the module.
+pub struct World {
+    pub scenario: Scenario,
+    pub books: Books,
+    pub rng: fastrand::Rng,
+    pub faults: Vec<ApiError>,
+    /// Which of them were met.
+    pub met: Vec<bool>,
+    pub moods: Vec<Mood>,
+    /// The groups that exist, and their retention in days.
+    pub groups: BTreeMap<String, Option<u32>>,
+    pub streams: BTreeSet<(String, String)>,
+    /// Who is creating in each group.
+    pub creating: BTreeMap<String, (usize, Key)>,
+    pub gate: Gate,
+    /// Nobody has credentials until then, and so every request meets this fault.
+    pub credentials_gone: Option<(Instant, usize)>,
+    /// Credentials are good again only once they were renewed.
+    pub renewal_needed: bool,
+    pub renewals: u32,
+    pub renewals_panicked: u32,
+    /// Requests that were answered with something that pauses everybody.
+    pub paused: u32,
+    pub requests: u64,
+    /// Attempts under way.
+    pub calls: usize,
+    pub blocked: Duration,
+    pub healed: bool,
+    pub closed_at: Option<Instant>,
+    /// Everything was final before the time-out of the shutdown.
+    pub closed_in_time: bool,
+    pub stopped: bool,
+    pub engine: Weak<Engine>,
+    /// The first promise that was seen broken.
+    pub broken: Option<String>,
+    /// A hash of all that happened.
+    pub trace: u64,
+    start: Instant,
+    last_tick: Instant,
+}
+
+impl World {
+    /// A world in which nothing happened yet.
+    pub fn new(scenario: Scenario) -> Self {
+        let mut rng = fastrand::Rng::with_seed(scenario.seed ^ 0x3017d);
+        let faults = faults::all();
+        let (mut books, mut groups, mut streams) = (Books::default(), BTreeMap::new(), BTreeSet::new());
+        let mut moods = Vec::new();
+        for target in 0..scenario.targets {
+            let (group, stream) = (format!("g{}", target % scenario.groups), format!("s{target}"));
+            let healthy = target < scenario.healthy;
+            if healthy || !scenario.missing || rng.u32(..3) > 0 {
+                groups.insert(group.clone(), None);
+                if healthy || !scenario.missing || rng.bool() {
+                    streams.insert((group.clone(), stream.clone()));
+                }
+            }
+            books.lines.push(Line::new(&group, &stream, false, healthy));
+            books.lines.push(Line::new(&group, &stream, true, healthy));
+            moods.push(Mood::Fine);
+        }
+        if scenario.fault_percent > 0 {
+            let target = rng.usize(scenario.healthy..scenario.targets);
+            let percent = if scenario.stubborn { 100 } else { 50 };
+            moods[target] = Mood::Faulty(percent, Some(scenario.favourite));
+        }
+        books.sources.resize_with(scenario.sources, Default::default);
+        let now = Instant::now();
+        World {
+            met: vec![false; faults.len()],
+            scenario,
+            books,
+            rng,
+            faults,
+            moods,
+            groups,
+            streams,
+            creating: BTreeMap::new(),
+            gate: Gate::default(),
+            credentials_gone: None,
+            renewal_needed: false,
+            renewals: 0,
+            renewals_panicked: 0,
+            paused: 0,
+            requests: 0,
+            calls: 0,
+            blocked: Duration::ZERO,
+            healed: false,
+            closed_at: None,
+            closed_in_time: false,
+            stopped: false,
+            engine: Weak::new(),
+            broken: None,
+            trace: 0xcbf2_9ce4_8422_2325,
+            start: now,
+            last_tick: now,
+        }
+    }
+
+    /// Remembers that a promise was broken, unless one was before.
+    pub fn breaks(&mut self, what: impl Into<String>) {
+        if self.broken.is_none() {
+            let at = self.last_tick - self.start;
+            self.broken = Some(format!("after {at:?}: {}", what.into()));
+        }
+    }
+
+    /// The same for a check.
+    pub fn check(&mut self, kept: Result<(), String>) {
+        if let Err(what) = kept {
+            self.breaks(what);
+        }
+    }
+
+    /// Notes what happened, for comparing runs. The order in which a runtime drops its tasks is its own, so what
+    /// happens then is not noted.
+    pub fn note(&mut self, what: &str, numbers: &[u64]) {
+        if self.stopped {
+            return;
+        }
+        let at = (self.last_tick - self.start).as_millis() as u64;
+        let bytes = what.bytes().map(u64::from);
+        for number in bytes.chain([at]).chain(numbers.iter().copied()) {
+            self.trace = (self.trace ^ number).wrapping_mul(0x0100_0000_01b3).rotate_left(7);
+        }
+    }
+
+    /// Brings the accounts of time up to now.
+    pub fn tick(&mut self) -> Now {
+        // Once stopped, the runtime is going, and with it its time.
+        let at = if self.stopped { self.last_tick } else { Instant::now() };
+        let passed = at - self.last_tick;
+        self.last_tick = at;
+        if passed > Duration::ZERO {
+            let blocked = self.gate.is_closed() || self.calls >= self.scenario.config.concurrency;
+            if blocked {
+                self.blocked += passed;
+            }
+            for line in &mut self.books.lines {
+                if blocked || line.flying >= self.scenario.config.target_concurrency {
+                    line.excused += passed;
+                }
+            }
+        }
+        Now { at, blocked: self.blocked, closing: self.closed_at.is_some() }
+    }
+
+    /// The true time of day.
+    pub fn true_ms(&self) -> i64 {
+        START_MS + (self.last_tick - self.start).as_millis() as i64
+    }
+
+    /// Memory is within its bounds; checked at every push and request.
+    pub fn check_memory(&mut self) {
+        let Some(engine) = self.engine.upgrade().filter(|_| !self.stopped) else { return };
+        let config = &self.scenario.config;
+        let (total, each) = (config.buffer_max_bytes, config.target_buffer_max_bytes);
+        let over = self.books.lines.iter().find_map(|line| {
+            let held = line.queue.as_ref()?.buffered_bytes();
+            (held > each).then(|| format!("target {} holds {held} bytes of {each}", line.name()))
+        });
+        if let Some(over) = over {
+            self.breaks(over);
+        }
+        let snapshot = engine.snapshot();
+        if snapshot.buffered_bytes > total as u64 || snapshot.buffered_bytes_peak > total as u64 {
+            self.breaks(format!(
+                "{} bytes are held, {} at the peak, of {total}",
+                snapshot.buffered_bytes, snapshot.buffered_bytes_peak
+            ));
+        }
+    }
+
+    /// Ends every fault.
+    pub fn heal(&mut self) {
+        self.healed = true;
+        self.moods.fill(Mood::Fine);
+        self.credentials_gone = None;
+        self.renewal_needed = false;
+        for line in &self.books.lines {
+            self.groups.entry(line.group.clone()).or_default();
+            self.streams.insert((line.group.clone(), line.stream.clone()));
+        }
+    }
+
+    /// Some fault: one of any kind, but one that pauses everybody only in runs that have those.
+    pub fn any_fault(&mut self) -> usize {
+        loop {
+            let index = self.rng.usize(..self.faults.len());
+            if self.scenario.endpoint_faults || meaning(&self.faults[index]) != Means::Pause {
+                return index;
+            }
+        }
+    }
+
+    /// Changes what one target meets.
+    pub fn change_mood(&mut self) {
+        let target = self.rng.usize(self.scenario.healthy..self.scenario.targets);
+        if self.scenario.stubborn && matches!(self.moods[target], Mood::Faulty(100, _)) {
+            return;
+        }
+        let percent = *pick(&mut self.rng, &[10, 50, 100]);
+        self.moods[target] = match self.rng.u32(..12) {
+            0..3 => Mood::Fine,
+            3 => Mood::Faulty(percent, None),
+            4 | 5 => Mood::Faulty(percent, Some(self.any_fault())),
+            6 | 7 => Mood::Losing(percent),
+            8 => Mood::Hanging(percent),
+            9 => Mood::Slow,
+            10 if self.scenario.panics => Mood::Panicking(percent),
+            _ => Mood::Rejecting(percent),
+        };
+    }
+
+    /// Takes the credentials away for a while, or the other way round.
+    pub fn lose_credentials(&mut self, at_most: Duration) {
+        let fault = loop {
+            let index = self.rng.usize(..self.faults.len());
+            if meaning(&self.faults[index]) == Means::Pause {
+                break index;
+            }
+        };
+        let until = self.tick().at + at_most.mul_f64(self.rng.f64());
+        self.credentials_gone = Some((until, fault));
+        self.renewal_needed = self.rng.bool();
+    }
+
+    /// The fault that every request meets now, if any.
+    pub fn endpoint_fault(&mut self) -> Option<usize> {
+        let (until, fault) = self.credentials_gone?;
+        if self.tick().at < until || self.renewal_needed {
+            return Some(fault);
+        }
+        self.credentials_gone = None;
+        None
+    }
+
+    /// An attempt at a batch ended.
+    pub fn attempt_ended(&mut self, line: usize, key: Key, end: End, paused: bool) {
+        let now = self.tick();
+        self.paused += u32::from(paused);
+        self.gate.ends(line, key, paused, end == End::Broken, now);
+        let unclear = self.overflows(line) || self.renewals_panicked > 0 || self.closed_at.is_some();
+        let alone = self.scenario.config.target_concurrency == 1;
+        let line = &mut self.books.lines[line];
+        line.flying -= 1;
+        let more_failed = line.more_failed(key);
+        let unclear = unclear || line.unfinished.iter().any(|key| line.batches[key].perhaps_over);
+        if let Some(batch) = line.batches.get_mut(&key) {
+            batch.flies = false;
+            batch.last_answer = Some(now.at);
+            if matches!(end, End::Final | End::Broken) {
+                batch.is_final = true;
+                batch.body = None;
+                line.unfinished.remove(&key);
+            }
+        }
+        line.breaker.ends(key, end, now, alone, more_failed.then_some(!unclear));
+    }
+
+    /// A renewal failed or panicked, and some batch with it: ended if it was tried for too long, or in any case.
+    pub fn renewal_lost(&mut self, panicked: bool) {
+        let now = self.tick();
+        let max_age = self.scenario.config.retry_max_age;
+        let latest = now.at + Duration::from_secs(60);
+        for line in &mut self.books.lines {
+            let mut ended = panicked || now.closing;
+            for key in &line.unfinished {
+                let over = line.batches[key].first_attempt + max_age < latest;
+                ended |= over;
+                if over && let Some(batch) = line.batches.get_mut(key) {
+                    batch.perhaps_over = true;
+                }
+            }
+            if ended {
+                line.breaker.doubt();
+            }
+        }
+    }
+
+    /// Whether the oldest events of the queue may make room for others.
+    pub fn overflows(&self, line: usize) -> bool {
+        self.scenario.config.when_full == cwl_sink::config::WhenFull::DropOldest || self.books.lines[line].emf
+    }
+}
+
+/// The host's clock: the true time and how wrong it is.
+#[derive(Debug)]
+pub struct HostClock {
+    start: Instant,
+    pub wrong_by_ms: AtomicI64,
+}
+
+impl HostClock {
+    /// A clock that is right.
+    pub fn new() -> Arc<Self> {
+        Arc::new(HostClock { start: Instant::now(), wrong_by_ms: AtomicI64::new(0) })
+    }
+}
+
+impl Clock for HostClock {
+    fn now_ms(&self) -> i64 {
+        START_MS + self.start.elapsed().as_millis() as i64 + self.wrong_by_ms.load(Ordering::Relaxed)
+    }
+}
