@@ -21,6 +21,9 @@ C99     := -std=c99 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -pedantic -I
 CXX17   := -std=c++17 -Wall -Wextra -Werror -pedantic -Iinclude
 LINK    := -L$(RELEASE) -lcwl_sink
 
+SHIP_SOURCES := examples/c/cwl-ship.c $(wildcard examples/c/cwl-ship/*.c)
+SHIP_HEADERS := $(wildcard examples/c/cwl-ship/*.h)
+
 # Without LTO where an rlib is built along with it: so the cdylib alone. The header test of one build profile and
 # `make header` need the same command.
 BUILD_LIBRARY := $(CARGO) rustc --locked --release --lib --crate-type cdylib
@@ -28,7 +31,7 @@ BUILD_LIBRARY := $(CARGO) rustc --locked --release --lib --crate-type cdylib
 .DEFAULT_GOAL := all
 # What takes time here runs on all cores by itself, and two installations at once would meet at apt's lock.
 .NOTPARALLEL:
-.PHONY: all build library cwl-local header demo test check clean distclean help c-tests tools
+.PHONY: all build library cwl-local header demo test simulate kill-test check clean distclean help c-tests tools
 
 all: header build ## Build the library, cwl-ship and cwl-local, and renew include/cwl_sink.h
 
@@ -42,8 +45,8 @@ cwl-local: library
 	$(CARGO) build --locked --release -p cwl-local
 
 # Library first, order only: a new library with the same header needs no new program.
-$(RELEASE)/cwl-ship: examples/c/cwl-ship.c include/cwl_sink.h Makefile | library
-	$(CC) $(CFLAGS) $(C99) $< -o $@ $(LDFLAGS) $(LINK) -lpthread -Wl,-rpath,'$$ORIGIN'
+$(RELEASE)/cwl-ship: $(SHIP_SOURCES) $(SHIP_HEADERS) include/cwl_sink.h Makefile | library
+	$(CC) $(CFLAGS) $(C99) $(SHIP_SOURCES) -o $@ $(LDFLAGS) $(LINK) -lpthread -Wl,-rpath,'$$ORIGIN'
 
 header: library ## Copy the header that the build made to include/
 	@built=$$($(BUILD_LIBRARY) --quiet --message-format=json-render-diagnostics | $(PYTHON) scripts/built_header.py) \
@@ -54,6 +57,16 @@ demo: build $(VENV_OK) ## Ship a real log of this machine to cwl-local, read it 
 
 test: tools build c-tests $(VENV_OK) ## Run every test suite
 	@$(VENV)/bin/python scripts/run_tests.py
+
+SEEDS ?= 2000
+simulate: ## Simulate the delivery contract: make simulate SEEDS=20000
+	SEEDS=$(SEEDS) $(CARGO) test --locked --test simulation
+
+KILLS ?= 50
+SEED  ?=
+
+kill-test: build $(VENV_OK) ## Kill cwl-ship KILLS times while its file rotates, and count the lines (SEED=N replays)
+	@$(VENV)/bin/python tests/outside/kill_test.py --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 check: ## Formatting, clippy and rustdoc, all warnings errors
 	$(CARGO) fmt --all --check
@@ -71,7 +84,7 @@ help: ## List the targets
 
 # ---- what the tests need ----
 
-C_TEST_PROGRAMS := $(addprefix $(C_TESTS)/,header_c99 header_cxx17 abi plugin ship hostile)
+C_TEST_PROGRAMS := $(addprefix $(C_TESTS)/,header_c99 header_cxx17 abi plugin ship outcomes hostile)
 
 c-tests: $(C_TEST_PROGRAMS)
 

@@ -60,7 +60,10 @@ SUITES = [
     Suite("C, valgrind", [VENV_PYTHON, "scripts/run_c_tests.py", "--valgrind"], plain_counts, 15),
     Suite("exported symbols", [VENV_PYTHON, "scripts/check_symbols.py"], plain_counts, 1),
     Suite("cwl-ship", [*PYTEST, "tests/outside/test_cwl_ship.py"], pytest_counts, 10),
+    Suite("follow", [*PYTEST, "tests/outside/test_follow.py"], pytest_counts, 10),
+    Suite("kill test", [VENV_PYTHON, "tests/outside/kill_test.py"], plain_counts, 10),
     Suite("outside view", [*PYTEST, "tests/outside/test_outside_view.py"], pytest_counts, 10),
+    Suite("credentials", [*PYTEST, "tests/outside/test_credentials.py"], pytest_counts, 10),
     Suite("boto3 view", [VENV_PYTHON, str(BOTO3_VIEW)], plain_counts, 5, needs_endpoint=True),
 ]
 

@@ -15,45 +15,14 @@ import time
 
 import pytest
 
-from loopback import RELEASE, CwlLocal, logs_client, read_back
+from agent import (
+    BAD_INPUT, CWL_SHIP, DELIVERED, NOT_DELIVERED, SECONDS, command, messages, run, ship, summary, wait_until,
+)
+from loopback import CwlLocal, logs_client
 
-CWL_SHIP = str(RELEASE / "cwl-ship")
-SECONDS = 60  # for any one run; all are done in a few
 LINE_BYTES_MAX = 1_048_550
 
-DELIVERED, NOT_DELIVERED, BAD_INPUT = 0, 1, 2
-
 DENIED = {"operation": "PutLogEvents", "error": {"code": "AccessDeniedException", "status": 400, "message": "no"}}
-
-
-def command(endpoint, group, *arguments):
-    return [CWL_SHIP, "--group", group, "--stream", "s", "--endpoint", endpoint, *map(str, arguments)]
-
-
-def run(argv, stdin=b"", **more):
-    return subprocess.run(argv, input=stdin, capture_output=True, timeout=SECONDS, **more)
-
-
-def ship(endpoint, group, *arguments, stdin=b"", **more):
-    return run(command(endpoint, group, *arguments), stdin, **more)
-
-
-def messages(endpoint, group, stream="s"):
-    return [message for _, message in read_back(logs_client(endpoint), group, stream)]
-
-
-def summary(done):
-    """The numbers of the summary, the last line on stderr."""
-    last = done.stderr.decode().splitlines()[-1]
-    assert last.startswith("cwl-ship: lines="), done.stderr
-    return {name: float(value) for name, value in re.findall(r"(\w+)=([\d.]+)", last)}
-
-
-def wait_until(condition, what):
-    until = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < until, f"waited {SECONDS} s in vain: {what}"
-        time.sleep(0.01)
 
 
 # ---- what is sent ----

@@ -1,0 +1,425 @@
+#!/usr/bin/env python3
+"""Kills a `cwl-ship --follow --state-dir` again and again while its file grows and rotates, and counts the lines.
+
+A writer adds numbered lines to a file at a steady rate and rotates it by renaming; the endpoint throttles, fails,
+resets connections before and after it took the data, and answers late; the agent is killed with SIGKILL at random
+moments and started again. At the end the faults are taken away, the agent catches up and is ended with SIGTERM. Then:
+
+  - every line has arrived as it was written;
+  - their order is that of the file, if of each line only the first arrival counts;
+  - a line has arrived more than once only for each kill at which it stood in a file at or above the offset that the
+    state had on disk, or with a request whose answer was lost: of those there are no more than answers that the
+    endpoint threw away;
+  - the state keeps up: at a kill it is often further than at the one before;
+  - the last run ends with exit code 0, and one more finds nothing to send.
+
+The randomness has a seed, which is printed; `--seed` draws the same lines, rotations, faults and moments again. When
+they meet is up to the machine. The last line is `N passed, N failed`.
+"""
+
+import argparse
+import collections
+import dataclasses
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
+
+from loopback import RELEASE, CwlLocal, hermetic_environment, logs_client, read_back  # noqa: E402
+
+GROUP, STREAM = "/kill-test", "s"
+LINES_PER_SECOND = 1500
+FILES_KEPT = 4
+CATCH_UP_SECONDS = 90
+
+
+def faults(seed):
+    put = {"operation": "PutLogEvents"}
+    rules = [
+        {"share": 0.15, "delay_ms": 150},
+        {"share": 0.02, "delay_ms": 700},
+        {"share": 0.02, "error": {"code": "ThrottlingException", "status": 400}},
+        {"share": 0.02, "error": {"code": "ServiceUnavailableException", "status": 503}},
+        {"share": 0.01, "empty": 500},
+        {"share": 0.02, "reset": "before"},
+        {"share": 0.08, "reset": "after"},
+        {"share": 0.04, "cut_response": True},
+    ]
+    return [put | rule | {"seed": seed * 100 + n} for n, rule in enumerate(rules)]
+
+
+# ---- the writer ----
+
+
+@dataclasses.dataclass
+class LogFile:
+    """One file that has borne the name; `number` counts them."""
+
+    number: int
+    inode: int
+    created_ns: int
+    path: pathlib.Path
+    size: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    file: int
+    end: int  # the offset behind its newline
+    text: str  # as it is to arrive
+
+
+class Writer(threading.Thread):
+    """Writes lines and rotates, until it is stopped. `lines` and `files` only grow; a line is there when whole."""
+
+    ODD = [b"\xff\xfe", b"\0", b"\x1b[31m", "Ünïcode 🚀".encode(), b"\r", b"\t", b"\xe2\x82"]
+
+    def __init__(self, path, seed, is_done):
+        super().__init__(name="writer")
+        self.path, self.random, self.is_done = path, random.Random(f"{seed} writer"), is_done
+        self.lines, self.files, self.kept = [], [], []
+        self.bytes = self.deleted = 0
+        self.stopping = threading.Event()
+        self.failure = None
+        self._go_on_in(open(self.path, "xb", buffering=0), time.time_ns())
+
+    def _go_on_in(self, out, created_ns):
+        self.out = out
+        file = LogFile(len(self.files), os.fstat(out.fileno()).st_ino, created_ns, self.path)
+        self.files.append(file)
+        self.kept.insert(0, file)
+
+    def run(self):
+        try:
+            self._write_until_stopped()
+        except Exception as error:  # told by the main thread
+            self.failure = error
+
+    def _write_until_stopped(self):
+        begun, rotate_at = time.monotonic(), time.monotonic() + 1
+        while not self.stopping.is_set():
+            due = int((time.monotonic() - begun) * LINES_PER_SECOND)
+            while len(self.lines) < due and not self.stopping.is_set():
+                self._write_some(min(due - len(self.lines), self.random.randint(1, 200)))
+            if time.monotonic() > rotate_at:
+                self._rotate()
+                rotate_at = time.monotonic() + self.random.uniform(0.8, 4)
+            self.stopping.wait(0.01)
+
+    def _line(self, number):
+        length = self.random.choice([0, 20, 80, 80, 200, 400])
+        if self.random.random() < 0.005:
+            length = self.random.randint(2_000, 30_000)
+        text = b"%08d " % number + b"x" * self.random.randint(length // 2, length)
+        if self.random.random() < 0.05:
+            text += self.random.choice(self.ODD) + b" end"
+        return text
+
+    def _write_some(self, count):
+        data, lines, end = b"", [], self.files[-1].size
+        for number in range(len(self.lines), len(self.lines) + count):
+            text = self._line(number)
+            data += text + b"\n"
+            lines.append(Line(self.files[-1].number, end + len(data), text.decode(errors="replace")))
+            if self.random.random() < 0.01:
+                data += b"\n"
+        if self.random.random() < 0.2:  # in two pieces, so that a line is incomplete for a moment
+            cut = self.random.randrange(len(data))
+            self.out.write(data[:cut])
+            time.sleep(self.random.uniform(0, 0.02))
+            self.out.write(data[cut:])
+        else:
+            self.out.write(data)
+        self.files[-1].size += len(data)
+        self.bytes += len(data)
+        self.lines += lines
+
+    def _rotate(self):
+        """file -> file.1 -> file.2 ...; a file that is not delivered yet is not deleted, however many there are."""
+        while len(self.kept) > FILES_KEPT and self.is_done(self.kept[-1]):
+            self.kept.pop().path.unlink()
+            self.deleted += 1
+        for n in reversed(range(len(self.kept))):
+            new = self.path.with_name(f"{self.path.name}.{n + 1}")
+            self.kept[n].path.rename(new)
+            self.kept[n].path = new
+        old, new, created_ns = self.out, None, 0
+        late = self.random.choice([0, 0, 3])  # pieces that go to the old file, by one that does not know of it yet
+        created_first = self.random.random() < 0.5
+        for made in (created_first, not created_first):
+            if made:
+                new, created_ns = open(self.path, "xb", buffering=0), time.time_ns()
+            else:
+                for _ in range(late):
+                    self._write_some(self.random.randint(1, 10))
+                    time.sleep(self.random.uniform(0, 0.15))
+        self._go_on_in(new, created_ns)
+        old.close()
+
+
+# ---- the state on disk ----
+
+
+def file_of(files, inode, birth_ns):
+    """Inodes are used again: the file of that inode that was made when the state says."""
+    same = [file for file in files if file.inode == inode]
+    return min(same, key=lambda file: abs(file.created_ns - birth_ns), default=None)
+
+
+def saved_offsets(state, files):
+    """The offsets on disk, by the number of the file."""
+    offsets = {}
+    for path in state.glob("*.offset"):
+        text = path.read_text()
+        name = json.loads(re.search(r"^name (.*)$", text, re.MULTILINE)[1])
+        _, inode, birth, _ = re.search(r" (\w+):(\d+):(\d+)#(\d+)$", name).groups()
+        file = file_of(files, int(inode), int(birth))
+        offset = int(re.search(r"^offset (\d+)$", text, re.MULTILINE)[1])
+        offsets[file.number] = max(offset, offsets.get(file.number, 0))
+    return offsets
+
+
+RECORD = re.compile(r"^file \d+ (\d+) (\d+) mark \d+ \w+ skip \d+ (\d+) done (\d) ", re.MULTILINE)
+
+
+def finished_files(state, files):
+    """The numbers of the files that the agent is through with, by its own records."""
+    found = set()
+    for path in state.glob("*.files"):
+        for inode, birth, _, done in RECORD.findall(path.read_text()):
+            file = file_of(files, int(inode), int(birth))
+            if file is not None and done == "1":
+                found.add(file.number)
+    return found
+
+
+# ---- the runs ----
+
+
+@dataclasses.dataclass
+class Kill:
+    offsets: dict  # on disk right after it
+    lines: int  # that were written at that moment
+
+
+class KillTest:
+    def __init__(self, kills, seed, folder, endpoint):
+        self.kills, self.endpoint = kills, endpoint
+        self.random = random.Random(f"{seed} kills")
+        self.state, self.log, self.stderr = folder / "state", folder / "log" / "app.log", folder / "stderr"
+        self.log.parent.mkdir()
+        self.writer = Writer(self.log, seed, lambda file: file.number in finished_files(self.state, self.writer.files))
+        self.killed, self.saved, self.lost_answers = [], 0, 0
+
+    def command(self, *more):
+        return [
+            RELEASE / "cwl-ship", "--group", GROUP, "--stream", STREAM, "--endpoint", self.endpoint, *more,
+            "--set", "flush_interval_ms=100", "--state-dir", self.state, self.log,
+        ]  # fmt: skip
+
+    def start(self):
+        with open(self.stderr, "ab") as stderr:
+            return subprocess.Popen(
+                self.command("--follow"), env=hermetic_environment(), stdin=subprocess.DEVNULL, stderr=stderr
+            )
+
+    def kill_once(self):
+        agent = self.start()
+        try:
+            # Most soon, while much is in flight; some late enough for retries.
+            self.writer.stopping.wait(self.random.choice([0.1, 0.5, 1, 1, 2, 4]) * self.random.uniform(0.2, 1))
+            if agent.poll() is not None:
+                raise RuntimeError(f"the agent ended by itself with {agent.returncode}: {self.said()}")
+        finally:
+            agent.kill()
+            agent.wait()
+        # Counted after the kill, so that what the agent may have seen is in it, and some lines more.
+        self.killed.append(Kill(saved_offsets(self.state, list(self.writer.files)), len(self.writer.lines)))
+        if self.random.random() < 0.5:
+            self.writer.stopping.wait(self.random.choice([0.05, 0.3, 2]) * self.random.random())
+
+    def said(self):
+        return self.stderr.read_text(errors="replace")[-3000:]
+
+    def local(self, method, path):
+        with urllib.request.urlopen(urllib.request.Request(self.endpoint + path, method=method), timeout=10) as answer:
+            return answer.read()
+
+    def caught_up(self):
+        last = self.writer.files[-1]
+        through = finished_files(self.state, self.writer.files) | {
+            file.number for file in self.writer.files if file not in self.writer.kept
+        }
+        return (
+            saved_offsets(self.state, self.writer.files).get(last.number, 0) >= self.last_line_end(last)
+            and len(through) == len(self.writer.files) - 1
+        )
+
+    def last_line_end(self, file):
+        return max((line.end for line in self.writer.lines[-1000:] if line.file == file.number), default=0)
+
+    def count_lost_answers(self):
+        rules = json.loads(self.local("GET", "/_local/faults"))
+        rules = rules["rules"] if isinstance(rules, dict) else rules
+        for rule in rules:
+            body = rule.get("rule", rule)
+            if body.get("reset") == "after" or body.get("cut_response"):
+                self.lost_answers += rule["fired"]
+
+    def run(self):
+        """Gives the exit code of the last run and what one more run said."""
+        self.writer.start()
+        try:
+            for _ in range(self.kills):
+                if not self.writer.is_alive():
+                    break
+                self.kill_once()
+        finally:
+            self.writer.stopping.set()
+            self.writer.join()
+        if self.writer.failure:
+            raise self.writer.failure
+        self.count_lost_answers()
+        self.local("DELETE", "/_local/faults")
+        agent = self.start()
+        try:
+            until = time.monotonic() + CATCH_UP_SECONDS
+            while not self.caught_up() and time.monotonic() < until and agent.poll() is None:
+                time.sleep(0.05)
+            agent.send_signal(signal.SIGTERM)
+            code = agent.wait(CATCH_UP_SECONDS)
+        finally:
+            agent.kill()
+            agent.wait()
+        again = subprocess.run(
+            self.command(), env=hermetic_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=60
+        )
+        return code, f"{again.returncode} {again.stderr.decode(errors='replace').strip()}"
+
+
+# ---- what is counted ----
+
+
+@dataclasses.dataclass
+class Counted:
+    lost: int = 0
+    foreign: int = 0  # messages that nobody wrote so
+    out_of_order: int = 0
+    repeated: int = 0  # lines that came more than once
+    copies: int = 0  # arrivals beyond each line's first
+    unexplained: int = 0  # lines with more copies than kills explain
+    unexplained_runs: int = 0  # how many requests must have brought those, at least
+    window: int = 0  # lines that a kill may repeat: those at or above the offset on disk
+    widest: int = 0
+    advances: int = 0  # kills at which the state on disk was further than at the one before
+
+
+def count(lines, killed, arrived):
+    result = Counted()
+    times = collections.Counter()
+    last = -1
+    for message in arrived:
+        number = int(message[:8]) if message[:8].isdigit() else -1
+        if not 0 <= number < len(lines) or lines[number].text != message:
+            result.foreign += 1
+            continue
+        times[number] += 1
+        if times[number] == 1:
+            result.out_of_order += number < last
+            last = max(last, number)
+    may_repeat = [0] * len(lines)
+    saved = 0
+    for kill in killed:
+        result.advances += sum(kill.offsets.values()) > saved
+        saved = sum(kill.offsets.values())
+        width = 0
+        for number in range(kill.lines):
+            if lines[number].end > kill.offsets.get(lines[number].file, 0):
+                may_repeat[number] += 1
+                width += 1
+        result.window += width
+        result.widest = max(result.widest, width)
+    in_run = False
+    for number in range(len(lines)):
+        copies = times[number] - 1
+        result.lost += copies < 0
+        result.repeated += copies > 0
+        result.copies += max(copies, 0)
+        in_run = in_run and copies > 0
+        if copies > may_repeat[number]:
+            result.unexplained += 1
+            result.unexplained_runs += not in_run
+            in_run = True
+    return result
+
+
+def check(test, code, again, counted):
+    """The promises, each with what was found."""
+    told = re.search(r"lines=(\d+)", again)
+    return [
+        (counted.lost == 0, f"every line arrived ({counted.lost} lost)"),
+        (counted.foreign == 0, f"as it was written ({counted.foreign} not)"),
+        (counted.out_of_order == 0, f"in order ({counted.out_of_order} out of order)"),
+        (
+            counted.unexplained_runs <= test.lost_answers,
+            f"repeated only at or above an offset on disk at a kill, or in a request whose answer was lost "
+            f"({counted.unexplained} lines in at least {counted.unexplained_runs} requests; "
+            f"{test.lost_answers} answers were lost)",
+        ),
+        (
+            counted.advances >= len(test.killed) / 10,
+            f"the state on disk was further than at the kill before at {counted.advances} of {len(test.killed)} kills "
+            f"(a tenth is asked)",
+        ),
+        (code == 0, f"the last run ended with exit code {code}"),
+        (again.startswith("0 ") and told and told[1] == "0", f"one more run had nothing to send: {again}"),
+    ]
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--kills", type=int, default=50)
+    arguments.add_argument("--seed", type=int, default=None)
+    given = arguments.parse_args()
+    seed = given.seed if given.seed is not None else random.randrange(10**6)
+    print(f"kill test: seed {seed}, {given.kills} kills", flush=True)
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="kill-test-") as folder, CwlLocal(faults(seed)) as local:
+        test = KillTest(given.kills, seed, pathlib.Path(folder), local.endpoint)
+        code, again = test.run()
+        arrived = [message for _, message in read_back(logs_client(local.endpoint), GROUP, STREAM)]
+        counted = count(test.writer.lines, test.killed, arrived)
+        checks = check(test, code, again, counted)
+        if not all(good for good, _ in checks):
+            print(f"the agent's last words:\n{test.said()}")
+    print(
+        f"kill test: lines={len(test.writer.lines)} megabytes={test.writer.bytes / 1e6:.1f} kills={len(test.killed)} "
+        f"rotations={len(test.writer.files) - 1} deleted_files={test.writer.deleted} arrivals={len(arrived)} "
+        f"repeated_lines={counted.repeated} duplicates={counted.copies} "
+        f"lost_answers={test.lost_answers} seconds={time.monotonic() - begun:.1f}"
+    )
+    print(
+        f"kill test: a kill could repeat {counted.window / max(len(test.killed), 1):.0f} lines on average, "
+        f"{counted.widest} at most; it did {(counted.copies - counted.unexplained) / max(len(test.killed), 1):.0f}"
+    )
+    for good, text in checks:
+        print(f"{'ok    ' if good else 'FAILED'} {text}")
+    failed = sum(not good for good, _ in checks)
+    if failed:
+        print(f"replay: make kill-test KILLS={given.kills} SEED={seed}")
+    print(f"{len(checks) - failed} passed, {failed} failed", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
