@@ -17,10 +17,10 @@ fn without_good_credentials_one_probe_asks_for_all_targets() {
         for target in 0..100 {
             host.must_push("g", &format!("s{target}"), "m");
         }
-        assert!(local.wait_until(SOON, |local| local.count("*", "*") >= 8));
+        // One to four that were out at once, and then one at a time: 200, 400, 800 ms … apart.
+        assert!(local.wait_until(SOON, |local| local.count("*", "*") >= 5));
         let stats = host.stats();
         assert_eq!((stats.endpoint_paused, stats.targets_failing), (1, 0), "{code}: nobody's own failure");
-        // Four that were out at once, and then one at a time: 200, 400, 800 ms … apart.
         assert!(stats.requests <= 12, "{code}: {} requests for 100 targets", stats.requests);
         local.clear_faults();
         host.must_flush();
