@@ -180,3 +180,13 @@ fn an_event_that_can_never_fit_is_refused_as_too_large_instead_of_waited_for() {
     assert!(last_error().contains("target_buffer_max_bytes"), "{}", last_error());
     assert!(begin.elapsed() < Duration::from_secs(5));
 }
+
+#[test]
+fn an_event_that_can_never_fit_costs_the_others_of_its_target_nothing() {
+    let local = local();
+    local.add_fault(denied("g"));
+    let host = bounded(&local, &[("when_full", "drop_oldest"), ("target_buffer_max_bytes", "65536")]);
+    (0..10).for_each(|_| host.must_push("g", "s", "an event that waits"));
+    assert_eq!(host.push("g", "s", "x".repeat(100_000)), CWL_ERR_TOO_LARGE);
+    assert_eq!((host.stats().dropped_events, host.stats().pending_events), (0, 10));
+}

@@ -99,6 +99,8 @@ pub struct Line {
     pub breaker: Breaker,
     /// How long in all it had an excuse for not sending.
     pub excused: Duration,
+    /// The same when the shutdown began.
+    pub excused_at_close: Duration,
     pub healthy: bool,
 }
 
@@ -146,6 +148,7 @@ impl Line {
             created_at: None,
             breaker: Breaker::default(),
             excused: Duration::ZERO,
+            excused_at_close: Duration::ZERO,
             healthy,
         }
     }

@@ -86,6 +86,7 @@ impl Driver {
             Ending::Closed(timeout) => self.close(timeout).await.map(drop),
             Ending::Stopped => Ok(()),
         }?;
+        self.service.world().tick();
         self.service.world().stopped = true;
         self.engine.stop();
         self.check()
@@ -454,8 +455,7 @@ impl Driver {
     /// Closes, waits for the end or the time-out, and pushes on meanwhile. Whether it came to the end.
     async fn close(&mut self, timeout: Option<Duration>) -> Result<bool, String> {
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        self.service.world().tick();
-        self.service.world().closed_at = Some(Instant::now());
+        self.service.world().closes();
         let closed = self.engine.close(deadline);
         self.flushes.push((closed.clone(), self.service.world().books.events.len()));
         let patience = timeout.unwrap_or(Duration::from_millis(self.rng.u64(0..600_000)));

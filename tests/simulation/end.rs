@@ -6,6 +6,7 @@ use cwl_sink::ack::{Outcome, Reason};
 
 use crate::books::{Batch, Event};
 use crate::driver::Driver;
+use crate::models::SLACK;
 use crate::scenario::{Acks, Ending};
 use crate::world::World;
 
@@ -126,6 +127,15 @@ fn why_not(world: &World, event: &Event, reason: Reason, code: Option<&str>) -> 
             let tried = batches(world, event).filter(|batch| batch.last_attempt >= closed_at).count();
             if world.closed_in_time && world.paused == 0 && tried == 0 {
                 return fault("without an attempt since the shutdown began");
+            }
+            // What waited for a retry goes first, and at once. One that found its target missing may wait for others.
+            let waited = |batch: &Batch| {
+                let found = batch.last_code.as_deref() != Some("ResourceNotFoundException");
+                found && batch.last_answer.is_some_and(|at| at < closed_at) && batch.last_attempt < closed_at
+            };
+            let free = world.free_since_close(line) > SLACK;
+            if free && config.target_concurrency == 1 && world.paused == 0 && any_batch(&waited) {
+                return fault("and its retry was not made when the shutdown began");
             }
             None
         }

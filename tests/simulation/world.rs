@@ -182,6 +182,19 @@ impl World {
         Now { at, blocked: self.blocked, closing: self.closed_at.is_some() }
     }
 
+    /// The shutdown begins.
+    pub fn closes(&mut self) {
+        self.closed_at = Some(self.tick().at);
+        self.books.lines.iter_mut().for_each(|line| line.excused_at_close = line.excused);
+    }
+
+    /// How long the target could have been sent to since the shutdown began.
+    pub fn free_since_close(&self, line: usize) -> Duration {
+        let line = &self.books.lines[line];
+        let since = self.closed_at.map_or(Duration::ZERO, |at| self.last_tick - at);
+        since.saturating_sub(line.excused - line.excused_at_close)
+    }
+
     /// The true time of day.
     pub fn true_ms(&self) -> i64 {
         START_MS + (self.last_tick - self.start).as_millis() as i64
