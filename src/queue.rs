@@ -223,7 +223,7 @@ impl Queue {
             };
             match added {
                 Ok(()) => break Ok(()),
-                // The open batch was sealed and waits, so the loop ends.
+                // The open batch was sealed and the next one is empty, so the loop ends.
                 Err(NotAdded::BatchFull) => continue,
                 Err(NotAdded::NoRoom) => match self.no_room(pieces) {
                     Refusal::Full if drop_oldest && self.make_room(&mut state, pieces) => continue,
@@ -311,7 +311,7 @@ impl Queue {
     }
 
     /// Adds the event to the open batch, opening one if there is none. When it does not get in, the batch is
-    /// sealed, so that it goes out and makes room.
+    /// sealed, so that it goes out and makes room; for want of memory only when nothing else of the queue will.
     fn add(
         &self,
         state: &mut State,

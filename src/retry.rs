@@ -197,16 +197,6 @@ impl RetryHeap {
         self.changed.notify_one();
     }
 
-    /// How many wait.
-    pub fn len(&self) -> usize {
-        self.lock().heap.len()
-    }
-
-    /// Whether nobody waits.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Who is due by now, else when the next one will be. None when the heap is closed.
     fn next(&self, now: Instant) -> Option<Next> {
         let mut waiting = self.lock();
