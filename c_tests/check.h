@@ -8,12 +8,15 @@
 #ifndef CHECK_H
 #define CHECK_H
 
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cwl_sink.h"
@@ -112,6 +115,30 @@ static inline const char *test_group(const char *test)
     static char name[128];
     snprintf(name, sizeof name, "/c/%s/%ld", test, (long)getpid());
     return name;
+}
+
+static inline void sleep_ms(long ms)
+{
+    struct timespec pause = { ms / 1000, ms % 1000 * 1000000 };
+    nanosleep(&pause, NULL);
+}
+
+/* A socket on a port of its own, and the URL that leads there. */
+static inline int bound_socket(char *url, size_t size)
+{
+    struct sockaddr_in address;
+    socklen_t length = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0
+        || getsockname(fd, (struct sockaddr *)&address, &length) != 0) {
+        check_failed(__FILE__, __LINE__, "no socket on loopback");
+        return -1;
+    }
+    snprintf(url, size, "http://127.0.0.1:%d", ntohs(address.sin_port));
+    return fd;
 }
 
 static inline cwl_event test_event(const char *message)

@@ -39,12 +39,6 @@ static int64_t patience(int64_t ms)
     return under_valgrind() ? ms * 20 : ms;
 }
 
-static void sleep_ms(long ms)
-{
-    struct timespec pause = { ms / 1000, ms % 1000 * 1000000 };
-    nanosleep(&pause, NULL);
-}
-
 static cwl_sink *open_at(const char *url, const char *group)
 {
     cwl_sink *sink = NULL;
@@ -77,24 +71,6 @@ static cwl_stats_snapshot stats_of(cwl_sink *sink)
 }
 
 /* ---- endpoints that do not work ---- */
-
-/* A socket on a port of its own, and the URL that leads there. */
-static int bound_socket(char *url, size_t size)
-{
-    struct sockaddr_in address;
-    socklen_t length = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    memset(&address, 0, sizeof address);
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0
-        || getsockname(fd, (struct sockaddr *)&address, &length) != 0) {
-        check_failed(__FILE__, __LINE__, "no socket on loopback");
-        return -1;
-    }
-    snprintf(url, size, "http://127.0.0.1:%d", ntohs(address.sin_port));
-    return fd;
-}
 
 /* ---- threads of this process ---- */
 
