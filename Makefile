@@ -31,7 +31,7 @@ BUILD_LIBRARY := $(CARGO) rustc --locked --release --lib --crate-type cdylib
 .DEFAULT_GOAL := all
 # What takes time here runs on all cores by itself, and two installations at once would meet at apt's lock.
 .NOTPARALLEL:
-.PHONY: all build library cwl-local header demo test simulate kill-test check clean distclean help c-tests tools
+.PHONY: all build library cwl-local header demo test simulate mutations kill-test check clean distclean help c-tests tools
 
 all: header build ## Build the library, cwl-ship and cwl-local, and renew include/cwl_sink.h
 
@@ -61,6 +61,9 @@ test: tools build c-tests $(VENV_OK) ## Run every test suite
 SEEDS ?= 2000
 simulate: ## Simulate the delivery contract: make simulate SEEDS=20000
 	SEEDS=$(SEEDS) $(CARGO) test --locked --test simulation
+
+mutations: ## Break each promise in a copy of the code and see the simulation find it (about 40 minutes)
+	@$(PYTHON) scripts/mutate.py
 
 KILLS ?= 50
 SEED  ?=

@@ -373,6 +373,11 @@ impl Receipt {
         }
     }
 
+    /// Memory that the events go on to hold once they are final, until the host has their acks.
+    pub fn bytes_when_ended(&self) -> usize {
+        if self.acked { ACKS_CHARGE + self.tokens.len() * size_of::<u64>() } else { 0 }
+    }
+
     /// The events were not accepted after all: nothing is owed for them.
     pub fn cancel(mut self) {
         self.events = 0;
@@ -395,11 +400,11 @@ impl Receipt {
 
     /// Ends the events: up to each index, those from the one before it on.
     fn end(&mut self, parts: &[(usize, Ending)], charge: Option<Charge>) {
-        let (tokens, ranges) = (std::mem::take(&mut self.tokens), std::mem::take(&mut self.ranges));
         let charge = charge.filter(|_| self.acked).map(|mut charge| {
-            charge.shrink_to(ACKS_CHARGE + tokens.len() * size_of::<u64>());
+            charge.shrink_to(self.bytes_when_ended());
             Arc::new(charge)
         });
+        let (tokens, ranges) = (std::mem::take(&mut self.tokens), std::mem::take(&mut self.ranges));
         let mut begin = 0;
         let mut read_again = false;
         for (end, ending) in parts {

@@ -225,6 +225,11 @@ impl OpenBatch {
         FIXED_CHARGE + bodies + index * size_of::<Entry>()
     }
 
+    /// Memory that it would give back if it were given up; what its acks hold would stay.
+    pub fn bytes_to_free(&self) -> usize {
+        self.charge.bytes().saturating_sub(self.receipt.bytes_when_ended())
+    }
+
     /// Throws the batch away, as if its events had never been pushed.
     pub fn cancel(self) {
         self.receipt.cancel();
@@ -282,9 +287,9 @@ impl Batch {
         self.receipt.events()
     }
 
-    /// Memory that it holds.
-    pub fn charged(&self) -> usize {
-        self.charge.bytes()
+    /// Memory that it gives back when it is given up; what its acks hold stays.
+    pub fn bytes_to_free(&self) -> usize {
+        self.charge.bytes().saturating_sub(self.receipt.bytes_when_ended())
     }
 
     /// When it was first tried, if it was.

@@ -292,7 +292,7 @@ impl Engine {
                 && (self.config.when_full == WhenFull::DropOldest || queue.is_emf())
         };
         let others = self.registry.all().into_iter().filter(may_lose);
-        let mut others: Vec<_> = others.map(|queue| (queue.buffered_bytes(), queue)).collect();
+        let mut others: Vec<_> = others.map(|queue| (queue.bytes_to_free(), queue)).collect();
         others.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
         let all: usize = others.iter().map(|(bytes, _)| bytes).sum();
         let used = self.budget.used().saturating_sub(all);

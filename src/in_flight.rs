@@ -160,3 +160,75 @@ impl Drop for InFlight {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::task::{Context, Waker};
+
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::config::Config;
+    use crate::endpoint::Pass;
+    use crate::engine::{Event, Parts};
+    use crate::logs_api::{Answer, LogsApi, PutLogEvents};
+    use crate::sender;
+    use crate::sources::Sources;
+
+    /// A service that never answers.
+    struct Silent;
+
+    impl LogsApi for Silent {
+        fn put_log_events<'a>(&'a self, _: PutLogEvents<'a>) -> Answer<'a, RejectedEvents> {
+            Box::pin(pending())
+        }
+        fn create_log_group<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {
+            Box::pin(pending())
+        }
+        fn create_log_stream<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, ()> {
+            Box::pin(pending())
+        }
+        fn put_retention_policy<'a>(&'a self, _: &'a str, _: u32) -> Answer<'a, ()> {
+            Box::pin(pending())
+        }
+        fn renew_credentials(&self) -> Answer<'_, ()> {
+            Box::pin(pending())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_is_cancelled_ends_its_events_and_lets_the_target_go_on() {
+        let parts = Parts {
+            api: Arc::new(Silent),
+            clock: Arc::new(SystemClock),
+            sources: Sources::default(),
+            seed: 1,
+        };
+        let engine = Engine::start(Config::default(), parts, &Handle::current());
+        engine.acks().ask();
+        let queue = engine.target(Some("g"), Some("s")).expect("a queue");
+        let event = Event { timestamp_ms: None, message: b"m", token: 7, range: None };
+        engine.push(&queue, &event).expect("pushed");
+        let (_, effects) = queue.seal(None);
+        drop(effects);
+        let batch = queue.take().0.expect("a batch that may go");
+        let flight = InFlight::new(engine.clone(), queue.clone(), batch);
+        let mut attempt = Box::pin(sender::attempt(engine.clone(), Pass::without_gate(&engine), flight));
+        assert!(attempt.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(engine.snapshot().pending_events, 1);
+
+        drop(attempt);
+
+        let acks = engine.acks().take(9, Some(std::time::Instant::now()));
+        let ends: Vec<_> = acks.iter().map(|ack| (ack.token, ack.ending.reason)).collect();
+        assert_eq!(ends, [(7, Reason::Defect)]);
+        let snapshot = engine.snapshot();
+        assert_eq!((snapshot.pending_events, snapshot.abandoned_events), (0, 1));
+        assert_eq!((snapshot.requests_in_flight, snapshot.buffered_bytes), (0, 0));
+        engine.push(&queue, &event).expect("pushed");
+        let (_, effects) = queue.seal(None);
+        assert!(effects.ready, "the target may send its next batch");
+    }
+}

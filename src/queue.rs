@@ -269,7 +269,7 @@ impl Queue {
             state.seal();
         }
         let (held, budget) = (self.account.held(), self.account.budget());
-        let waiting: usize = state.waiting.iter().map(Batch::charged).sum();
+        let waiting = state.bytes_to_free();
         let (held, used) = (held.saturating_sub(waiting), budget.used().saturating_sub(waiting));
         budget.admits(state.standing(), held, self.needs(pieces), used) && state.drop_front()
     }
@@ -518,6 +518,12 @@ impl Queue {
         self.lock().created_at.is_some_and(|at| now.duration_since(at) < limits::CREATED_REMEMBERED)
     }
 
+    /// Memory that giving up all that waits, sealed or not, would give back.
+    pub fn bytes_to_free(&self) -> usize {
+        let state = self.lock();
+        state.bytes_to_free() + state.open.as_ref().map_or(0, OpenBatch::bytes_to_free)
+    }
+
     /// Gives up the oldest batch that waits. False when none does.
     pub fn drop_oldest(&self) -> (bool, Effects) {
         let mut effects = Effects::default();
@@ -608,6 +614,11 @@ impl State {
         if let Some(open) = self.open.take().filter(|open| !open.is_empty()) {
             self.waiting.push_back(open.seal());
         }
+    }
+
+    /// Memory that giving up all that waits would give back.
+    fn bytes_to_free(&self) -> usize {
+        self.waiting.iter().map(Batch::bytes_to_free).sum()
     }
 
     /// Gives up the oldest batch that waits. False when none does.

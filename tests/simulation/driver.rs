@@ -158,9 +158,12 @@ impl Driver {
         } else {
             Some(now_ms)
         };
-        let bytes = match self.scenario.oversize && rng.u32(..4) == 0 {
-            true => rng.usize(limits::MESSAGE_BYTES_MAX - 2..2 * limits::MESSAGE_BYTES_MAX - 100),
-            false => rng.usize(1..=self.scenario.bytes_max),
+        let bytes = if self.scenario.oversize && rng.u32(..4) == 0 {
+            rng.usize(limits::MESSAGE_BYTES_MAX - 2..2 * limits::MESSAGE_BYTES_MAX - 100)
+        } else if self.scenario.too_large && rng.u32(..100) == 0 {
+            self.scenario.config.target_buffer_max_bytes
+        } else {
+            rng.usize(1..=self.scenario.bytes_max)
         };
         let emf = rng.u32(..100) < self.scenario.emf_percent && bytes < 500_000;
         let lane = rng.usize(..self.lanes.len());
@@ -205,9 +208,16 @@ impl Driver {
         };
         let range = wish.range.map(|(begin, end)| (&self.sources[lane], begin, end));
         let event = Pushed { timestamp_ms: wish.timestamp_ms, message: &text, token: token as u64, range };
+        let dropped = self.engine.snapshot().dropped_events;
         let pushed = self.engine.push(&queue, &event);
+        let dropped = self.engine.snapshot().dropped_events - dropped;
         let mut world = self.service.world();
         world.note("push", &[line as u64, text.len() as u64, u64::from(pushed.is_ok())]);
+        if let (Err(error), 1..) = (&pushed, dropped) {
+            return Err(format!(
+                "a push to {group}/{stream} was refused ({error}), and cost {dropped} events all the same"
+            ));
+        }
         let lossy_bytes = String::from_utf8_lossy(&text).len();
         let too_long = lossy_bytes > limits::MESSAGE_BYTES_MAX;
         let untimely = wish.timestamp_ms.is_some_and(|stamp| !timely(&stamp));

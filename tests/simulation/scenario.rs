@@ -46,6 +46,8 @@ pub struct Scenario {
     pub bytes_max: usize,
     /// Some messages are longer than the service takes.
     pub oversize: bool,
+    /// Some messages are larger than a target may ever hold.
+    pub too_large: bool,
     pub emf_percent: u32,
     pub unstamped_percent: u32,
     pub odd_stamp_percent: u32,
@@ -144,6 +146,7 @@ impl Scenario {
             burst_max: *pick(&mut rng, &[2, 5, 20]),
             bytes_max: if small { *pick(&mut rng, &[50, 500, 5000]) } else { *pick(&mut rng, &[50, 500]) },
             oversize,
+            too_large: small && !config.gzip && rng.bool(),
             emf_percent: *pick(&mut rng, &[0, 0, 10, 50]),
             unstamped_percent: *pick(&mut rng, &[0, 10, 50]),
             odd_stamp_percent: *pick(&mut rng, &[0, 5, 30]),

@@ -40,9 +40,15 @@ impl Service {
         Flight { service: self.clone(), what: Some(what) }
     }
 
+    /// The run has failed. What the engine hears now takes its time, so that it cannot go on for ever at one instant.
+    async fn cannot_be_answered<T>() -> Result<T, ApiError> {
+        sleep(Duration::from_millis(1)).await;
+        Err(faults::not_found())
+    }
+
     async fn create(&self, call: Creating, group: &str, stream: &str) -> Result<(), ApiError> {
         let Some((line, key, answer, delay)) = self.world().create_begins(call, group, stream) else {
-            return Err(faults::not_found());
+            return Self::cannot_be_answered().await;
         };
         let mut flight = self.flight(What::Create(line, key));
         sleep(delay).await;
@@ -88,7 +94,7 @@ impl LogsApi for Service {
     fn put_log_events<'a>(&'a self, request: PutLogEvents<'a>) -> Answer<'a, RejectedEvents> {
         Box::pin(async move {
             let Some(Put { line, key, action, delay }) = self.world().put_begins(&request) else {
-                return Err(faults::not_found());
+                return Self::cannot_be_answered().await;
             };
             let mut flight = self.flight(What::Put(line, key));
             sleep(delay).await;
