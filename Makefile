@@ -16,6 +16,8 @@ LIBRARY := $(RELEASE)/libcwl_sink.so
 C_TESTS := target/c_tests
 VENV    := .venv
 VENV_OK := $(VENV)/installed-requirements.txt
+BENCH_VENV    := $(VENV)/bench
+BENCH_VENV_OK := $(BENCH_VENV)/installed-requirements.txt
 
 C99     := -std=c99 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -pedantic -Iinclude
 CXX17   := -std=c++17 -Wall -Wextra -Werror -pedantic -Iinclude
@@ -24,6 +26,9 @@ LINK    := -L$(RELEASE) -lcwl_sink
 SHIP_SOURCES := examples/c/cwl-ship.c $(wildcard examples/c/cwl-ship/*.c)
 SHIP_HEADERS := $(wildcard examples/c/cwl-ship/*.h)
 
+BENCH_HOST    := target/bench/isolation_host
+BENCH_SOURCES := $(wildcard benches/isolation/*.c)
+
 # Without LTO where an rlib is built along with it: so the cdylib alone. The header test of one build profile and
 # `make header` need the same command.
 BUILD_LIBRARY := $(CARGO) rustc --locked --release --lib --crate-type cdylib
@@ -31,7 +36,7 @@ BUILD_LIBRARY := $(CARGO) rustc --locked --release --lib --crate-type cdylib
 .DEFAULT_GOAL := all
 # What takes time here runs on all cores by itself, and two installations at once would meet at apt's lock.
 .NOTPARALLEL:
-.PHONY: all build library cwl-local header demo test simulate mutations kill-test check clean distclean help c-tests tools
+.PHONY: all build library cwl-local header demo test simulate mutations kill-test bench-isolation check clean distclean help c-tests tools
 
 all: header build ## Build the library, cwl-ship and cwl-local, and renew include/cwl_sink.h
 
@@ -47,6 +52,10 @@ cwl-local: library
 # Library first, order only: a new library with the same header needs no new program.
 $(RELEASE)/cwl-ship: $(SHIP_SOURCES) $(SHIP_HEADERS) include/cwl_sink.h Makefile | library
 	$(CC) $(CFLAGS) $(C99) $(SHIP_SOURCES) -o $@ $(LDFLAGS) $(LINK) -lpthread -Wl,-rpath,'$$ORIGIN'
+
+$(BENCH_HOST): $(BENCH_SOURCES) $(wildcard benches/isolation/*.h) include/cwl_sink.h Makefile | library
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(C99) $(BENCH_SOURCES) -o $@ $(LDFLAGS) $(LINK) -lpthread -Wl,-rpath,'$$ORIGIN/../release'
 
 header: library ## Copy the header that the build made to include/
 	@built=$$($(BUILD_LIBRARY) --quiet --message-format=json-render-diagnostics | $(PYTHON) scripts/built_header.py) \
@@ -71,6 +80,14 @@ SEED  ?=
 kill-test: build $(VENV_OK) ## Kill cwl-ship KILLS times while its file rotates, and count the lines (SEED=N replays)
 	@$(VENV)/bin/python tests/outside/kill_test.py --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
+# Not from the environment, where a shell may have a SECONDS of its own.
+SECONDS      := 20
+FAULTS_AFTER ?= 0
+ONLY         ?=
+
+bench-isolation: library cwl-local $(BENCH_HOST) $(BENCH_VENV_OK) ## Measure what failing targets cost the others (12 minutes; less: SECONDS=6 ONLY="denied_10 silent_10")
+	@$(BENCH_VENV)/bin/python benches/isolation/run.py --seconds $(SECONDS) --faults-after $(FAULTS_AFTER) --only "$(ONLY)"
+
 check: ## Formatting, clippy and rustdoc, all warnings errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
@@ -83,7 +100,7 @@ distclean: clean ## Remove the Python environment as well
 	rm -rf $(VENV)
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # ---- what the tests need ----
 
@@ -117,3 +134,8 @@ tools:
 $(VENV_OK): tests/outside/requirements.txt
 	@PYTHON="$(PYTHON)" scripts/need.sh venv
 	@PYTHON="$(PYTHON)" scripts/install_python.sh $(VENV) $< $@
+
+# An environment of its own, so that the tests need nothing that only the plot needs.
+$(BENCH_VENV_OK): benches/requirements.txt
+	@PYTHON="$(PYTHON)" scripts/need.sh venv
+	@PYTHON="$(PYTHON)" scripts/install_python.sh $(BENCH_VENV) $< $@

@@ -9,6 +9,7 @@ import pathlib
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RELEASE = ROOT / "target" / "release"
@@ -36,8 +37,9 @@ def hermetic_environment():
 class CwlLocal:
     """A running cwl-local, as a context: `with CwlLocal() as local: local.endpoint`."""
 
-    def __init__(self, faults=()):
+    def __init__(self, faults=(), arguments=()):
         self.faults = list(faults)
+        self.arguments = list(arguments)
         self.endpoint = None
 
     def __enter__(self):
@@ -46,6 +48,7 @@ class CwlLocal:
         port_file, rules = folder / "port", folder / "faults.json"
         rules.write_text(json.dumps(self.faults))
         command = [RELEASE / "cwl-local", "--listen", "127.0.0.1:0", "--port-file", port_file, "--faults", rules]
+        command += self.arguments
         self._log = open(folder / "log", "w+b")
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=self._log)
         try:
@@ -54,6 +57,17 @@ class CwlLocal:
             self.__exit__()
             raise
         return self
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    def control(self, method, path, rules=None):
+        """Asks a control path, such as GET /_local/stats, and gives its answer."""
+        data = None if rules is None else json.dumps(rules).encode()
+        request = urllib.request.Request(f"{self.endpoint}/_local/{path}", method=method, data=data)
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+            return json.load(answer)
 
     def _port(self, port_file):
         # The file is renamed into place, so whoever sees it sees all of it.

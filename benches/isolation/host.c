@@ -1,0 +1,282 @@
+/*
+ * host.c - the host of the isolation bench: pushes loads at steady rates and writes down what became of every event.
+ *
+ *     host ENDPOINT prepare LOAD...              creates every target by one event, and waits for its delivery
+ *     host ENDPOINT run RUN_MS RECORDS LOAD...   pushes for RUN_MS
+ *
+ * A LOAD is ROLE:PREFIX:TARGETS:RATE:BYTES: so many targets, whose groups are PREFIX and a number from 0, RATE events
+ * a second for each, of BYTES bytes. A ROLE has a thread of its own: `healthy` (one load; each event at a deadline of
+ * its own), `failing`, and `flood` (what it is late with, it leaves out). The healthy load comes first.
+ *
+ * What it promises: the deadlines are absolute, so a late push delays no other; how late the healthy thread was without
+ * the library's doing is told, and how long a push took; an event counts as delivered only by its ack.
+ *
+ * `run` prints three lines of JSON: when the pushing begins, when it has ended, and, after a line (or the end) of stdin
+ * and cwl_shutdown, the counts. RECORDS is then a `struct record` for each accepted healthy event.
+ */
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cwl_sink.h"
+#include "loads.h"
+
+#define CONCURRENCY "2"
+#define FLUSH_INTERVAL_MS "200"
+#define SHUTDOWN_MS 60000
+#define PREPARE_MS 60000
+
+static const int64_t SECOND_NS = 1000000000;
+/* Until the first deadline: the threads are there by then. */
+static const int64_t LEAD_NS = 100000000;
+/* How often a thread looks what is due; the healthy one wakes for each event. */
+static const int64_t FAILING_TICK_NS = 5000000;
+static const int64_t FLOOD_TICK_NS = 1000000;
+
+struct pusher {
+    enum role role;
+    pthread_t thread;
+    bool started;
+    int64_t worst_lateness_ns, worst_push_ns;
+};
+
+static uint64_t strange_acks;
+static int64_t begin_ns, end_ns;
+
+static int64_t now_ns(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * SECOND_NS + now.tv_nsec;
+}
+
+static void sleep_until(int64_t at_ns)
+{
+    struct timespec at = { .tv_sec = (time_t)(at_ns / SECOND_NS), .tv_nsec = (long)(at_ns % SECOND_NS) };
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) != 0) {
+        /* a signal: the deadline is absolute, so it simply sleeps on */
+    }
+}
+
+/* ---- pushing ---- */
+
+/* Pushes the load's next event. Gives how long the push took. A refused event's record and token go to the next. */
+static int64_t push_next(struct load *load)
+{
+    struct record *record = &load->records[load->accepted];
+    uint32_t target = (uint32_t)(load->due++ % load->targets);
+    cwl_event event = {
+        .struct_size = sizeof event,
+        .timestamp_ms = now_ns(CLOCK_REALTIME) / 1000000,
+        .message = filler,
+        .message_len = load->bytes,
+        .token = load->first_token + load->accepted,
+    };
+    record->target = target;
+    record->pushed_ns = now_ns(CLOCK_MONOTONIC);
+    cwl_status status = cwl_target_push(load->handles[target], &event);
+    int64_t took_ns = now_ns(CLOCK_MONOTONIC) - record->pushed_ns;
+    load->accepted += status == CWL_OK;
+    load->refused_full += status == CWL_ERR_FULL;
+    load->refused_otherwise += status != CWL_OK && status != CWL_ERR_FULL;
+    return took_ns;
+}
+
+/* Pushes what the load owes by a time. The bound is the table's: no load owes more than it has records for. */
+static void push_due(struct pusher *pusher, struct load *load, int64_t by_ns)
+{
+    uint64_t owed = 1 + (uint64_t)(load->rate * (double)(by_ns - begin_ns) / (double)SECOND_NS);
+    while (load->due < owed && load->due < load->capacity) {
+        int64_t took_ns = push_next(load);
+        if (took_ns > pusher->worst_push_ns)
+            pusher->worst_push_ns = took_ns;
+    }
+}
+
+/* What the thread slept through is not owed any more: a flood that caught up would be worse than was asked for. */
+static void leave_out(struct load *load, int64_t until_ns)
+{
+    uint64_t owed = (uint64_t)(load->rate * (double)(until_ns - begin_ns) / (double)SECOND_NS);
+    if (load->due < owed)
+        load->due = owed;
+}
+
+static int64_t tick_ns(enum role role)
+{
+    if (role == FAILING)
+        return FAILING_TICK_NS;
+    if (role == FLOOD)
+        return FLOOD_TICK_NS;
+    return (int64_t)((double)SECOND_NS / loads[0].rate);
+}
+
+static void *push_role(void *argument)
+{
+    struct pusher *pusher = argument;
+    int64_t tick = tick_ns(pusher->role), free_since_ns = begin_ns;
+    for (int64_t deadline = begin_ns; deadline < end_ns; deadline += tick) {
+        sleep_until(deadline);
+        int64_t awake_ns = now_ns(CLOCK_MONOTONIC);
+        /* Late by its own fault only: while a push kept it, it could not be in time. */
+        int64_t late_ns = awake_ns - (deadline > free_since_ns ? deadline : free_since_ns);
+        if (late_ns > pusher->worst_lateness_ns)
+            pusher->worst_lateness_ns = late_ns;
+        if (pusher->role == FLOOD && awake_ns - deadline > tick) {
+            deadline += (awake_ns - deadline) / tick * tick;
+            for (size_t i = 0; i < load_count; i++)
+                if (loads[i].role == FLOOD)
+                    leave_out(&loads[i], deadline);
+        }
+        for (size_t i = 0; i < load_count; i++)
+            if (loads[i].role == pusher->role)
+                push_due(pusher, &loads[i], deadline);
+        free_since_ns = now_ns(CLOCK_MONOTONIC);
+    }
+    return NULL;
+}
+
+/* A thread for each role that a load has: one that had nothing to push would only wake and disturb the others. */
+static void start(struct pusher pushers[ROLES])
+{
+    for (size_t i = 0; i < load_count; i++) {
+        struct pusher *pusher = &pushers[loads[i].role];
+        if (pusher->started)
+            continue;
+        pusher->role = loads[i].role;
+        pusher->started = true;
+        if (pthread_create(&pusher->thread, NULL, push_role, pusher) != 0)
+            die("pthread_create");
+    }
+}
+
+static void join(struct pusher pushers[ROLES])
+{
+    for (int role = 0; role < ROLES; role++)
+        if (pushers[role].started)
+            pthread_join(pushers[role].thread, NULL);
+}
+
+/* ---- acks ---- */
+
+static void on_acks(const cwl_ack *acks, size_t count, void *user)
+{
+    (void)user;
+    int64_t at_ns = now_ns(CLOCK_MONOTONIC);
+    for (size_t i = 0; i < count; i++) {
+        const cwl_ack *ack = (const cwl_ack *)(const void *)((const char *)acks + i * acks->struct_size);
+        if (ack->token >= table_size) {
+            strange_acks++;
+            continue;
+        }
+        struct record *record = &table[ack->token];
+        if (record->acks == 0) {
+            record->outcome = (uint8_t)ack->outcome;
+            record->acked_ns = at_ns;
+        }
+        if (record->acks < UINT8_MAX)
+            record->acks++;
+    }
+}
+
+/* ---- what came of it ---- */
+
+static void print_counts(cwl_status status, int64_t shutdown_ns, const struct pusher *healthy)
+{
+    printf("{\"shutdown\": \"%s\", \"shutdown_ms\": %" PRId64 ", \"ended_ns\": %" PRId64
+           ", \"worst_lateness_ms\": %.3f, \"worst_push_ms\": %.3f, \"strange_acks\": %" PRIu64 ", \"loads\": [",
+           cwl_status_name(status), shutdown_ns / 1000000, now_ns(CLOCK_MONOTONIC),
+           (double)healthy->worst_lateness_ns / 1e6, (double)healthy->worst_push_ns / 1e6, strange_acks);
+    for (size_t i = 0; i < load_count; i++) {
+        printf("%s", i == 0 ? "" : ", ");
+        print_load(&loads[i]);
+    }
+    printf("]}\n");
+}
+
+/* ---- the two things it does ---- */
+
+static cwl_sink *open_sink(const char *endpoint)
+{
+    const char *const options[][2] = {
+        { "endpoint_url", endpoint },         { "region", "us-east-1" },
+        { "access_key_id", "test" },          { "secret_access_key", "test" },
+        { "concurrency", CONCURRENCY },       { "flush_interval_ms", FLUSH_INTERVAL_MS },
+        { "when_full", "reject" },
+    };
+    cwl_config *config = cwl_config_new();
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        if (cwl_config_set(config, options[i][0], options[i][1]) != CWL_OK)
+            die("cwl_config_set");
+    cwl_sink *sink = NULL;
+    if (cwl_sink_open(config, &sink) != CWL_OK)
+        die("cwl_sink_open");
+    cwl_config_free(config);
+    return sink;
+}
+
+static int prepare(cwl_sink *sink)
+{
+    open_targets(sink);
+    for (size_t i = 0; i < load_count; i++)
+        for (uint32_t target = 0; target < loads[i].targets; target++) {
+            cwl_event event = { .struct_size = sizeof event, .message = filler, .message_len = loads[i].bytes };
+            if (cwl_target_push(loads[i].handles[target], &event) != CWL_OK)
+                die("cwl_target_push");
+        }
+    cwl_status status = cwl_shutdown(sink, PREPARE_MS);
+    if (status != CWL_OK)
+        die(cwl_status_name(status));
+    cwl_sink_free(sink);
+    return 0;
+}
+
+static int run(cwl_sink *sink, int64_t run_ms, const char *records_path)
+{
+    struct pusher pushers[ROLES];
+    memset(pushers, 0, sizeof pushers);
+    allocate_records(run_ms);
+    if (cwl_set_ack_callback(sink, on_acks, NULL) != CWL_OK)
+        die("cwl_set_ack_callback");
+    open_targets(sink);
+
+    begin_ns = now_ns(CLOCK_MONOTONIC) + LEAD_NS;
+    end_ns = begin_ns + run_ms * 1000000;
+    start(pushers);
+    printf("{\"begin_ns\": %" PRId64 "}\n", begin_ns);
+    fflush(stdout);
+    join(pushers);
+    printf("{\"pushed_until_ns\": %" PRId64 "}\n", now_ns(CLOCK_MONOTONIC));
+    fflush(stdout);
+    for (int c = getchar(); c != '\n' && c != EOF; c = getchar()) {
+        /* the faults are being taken away */
+    }
+
+    int64_t shutdown_begun_ns = now_ns(CLOCK_MONOTONIC);
+    cwl_status status = cwl_shutdown(sink, SHUTDOWN_MS);
+    int64_t shutdown_ns = now_ns(CLOCK_MONOTONIC) - shutdown_begun_ns;
+    cwl_sink_free(sink);
+    write_records(records_path);
+    print_counts(status, shutdown_ns, &pushers[HEALTHY]);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    int loads_at = argc > 2 && strcmp(argv[2], "run") == 0 ? 5 : 3;
+    if (argc <= loads_at || (loads_at == 3 && strcmp(argv[2], "prepare") != 0)) {
+        fprintf(stderr, "host: want ENDPOINT prepare LOAD..., or ENDPOINT run RUN_MS RECORDS LOAD...\n");
+        return 2;
+    }
+    parse_loads(argc - loads_at, argv + loads_at);
+    if (loads[0].role != HEALTHY)
+        die("the first load is not healthy");
+    cwl_sink *sink = open_sink(argv[1]);
+    int code = loads_at == 5 ? run(sink, strtoll(argv[3], NULL, 10), argv[4]) : prepare(sink);
+    free_loads();
+    return code;
+}

@@ -1,0 +1,250 @@
+"""One measurement: a fresh cwl-local and a fresh host, the faults at their time, and what came of it.
+
+The two processes are ended here, by their ids, whatever happens. What waits here waits at most for a time-out.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import select
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
+
+from figures import Event  # noqa: E402
+from loopback import ROOT, CwlLocal, hermetic_environment  # noqa: E402
+from scenarios import DOWN_SECONDS, HEALTHY, SETTLING_SECONDS  # noqa: E402
+
+HOST = ROOT / "target" / "bench" / "isolation_host"
+RECORD = struct.Struct("qIBBHq")  # host.c's struct record
+DELIVERED = 0
+
+WARM_UP_SECONDS = 2.0
+TAIL_SECONDS = 1.0  # pushed on behind the measured time, so that its last events are sent like the others
+START_SECONDS = 20
+PREPARE_SECONDS = 90
+SHUTDOWN_SECONDS = 90  # the host allows itself 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Times:
+    """In seconds since the host began to push."""
+
+    faults: float  # when the faults are set; 0: before the host's first request
+    begin: float
+    end: float
+    down: float | None
+
+    @classmethod
+    def of(cls, scenario, seconds, faults_after):
+        begin = max(WARM_UP_SECONDS, faults_after)
+        down = None if scenario.down_at is None else begin + scenario.down_at
+        return cls(faults_after, begin, begin + scenario.seconds(seconds), down)
+
+    @property
+    def settled(self):
+        return max(self.begin, self.faults + SETTLING_SECONDS)
+
+    @property
+    def returned(self):
+        return self.down + DOWN_SECONDS
+
+    @property
+    def pushed(self):
+        return self.end + TAIL_SECONDS
+
+
+@dataclasses.dataclass(frozen=True)
+class Count:
+    """The endpoint's counters at a time: of PutLogEvents, and of all operations by group."""
+
+    at: float
+    puts: dict
+    groups: dict
+
+    def requests(self, groups):
+        return sum(self.groups.get(group, {"requests": 0})["requests"] for group in groups)
+
+    def events(self, groups):
+        return {group: self.groups.get(group, {"events": 0})["events"] for group in groups}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What one host and its endpoint had to say."""
+
+    events: list  # of the healthy targets
+    loads: list  # the host's counts, by load
+    taken: dict  # the endpoint's count of events by group, what it took to create the targets left out
+    host: dict
+    faults_fired: int
+    failing_requests: int  # from the host's beginning to the end of its pushing
+    begin: Count
+    settled: Count
+    end: Count
+    cores: dict  # kept busy meanwhile by host, endpoint and everybody else
+
+
+def measure(loads, rules, times):
+    """Runs the loads, of which the healthy one is first, against an endpoint with these rules."""
+    arguments = [load.argument() for load in loads]
+    with CwlLocal(arguments=["--discard"]) as local:
+        prepare(local, arguments)
+        created = count(local)
+        if times.faults == 0 and times.down is None:
+            local.control("PUT", "faults", rules)
+        with Host(local, times, arguments) as host:
+            return follow(host, local, loads, rules, times, created)
+
+
+def prepare(local, arguments):
+    """Every target is there, as it is in everyday life: creating them is not what is measured."""
+    command = [HOST, local.endpoint, "prepare", *arguments]
+    subprocess.run(command, env=hermetic_environment(), stdin=subprocess.DEVNULL, check=True, timeout=PREPARE_SECONDS)
+
+
+def follow(host, local, loads, rules, times, created):
+    """Does what is to be done at its time, then ends the run and gathers what it has to say."""
+    if times.down is not None:
+        host.wait_until(times.faults)
+        # The endpoint keeps these times itself, so that nobody's delay makes the outage longer.
+        down_ms = round((times.down - host.now()) * 1000)
+        window = {"after_ms": down_ms, "for_ms": down_ms + round(DOWN_SECONDS * 1000)}
+        local.control("PUT", "faults", [rule | window for rule in rules])
+    elif times.faults > 0:
+        host.wait_until(times.faults)
+        local.control("PUT", "faults", rules)
+
+    host.wait_until(times.begin)
+    busy, begin = Busy({"host": host.pid, "endpoint": local.pid}), count(local)
+    host.wait_until(times.settled)
+    settled = count(local)
+    host.wait_until(times.end)
+    end, cores = count(local), busy.cores()
+    host.wait_until_pushed()
+    fired = sum(status["fired"] for status in local.control("GET", "faults"))
+    groups = [group for load in loads for group in load.groups()]
+    failing = groups[HEALTHY.targets :]
+    failing_requests = count(local).requests(failing) - created.requests(failing)
+    local.control("DELETE", "faults")
+    told = host.shut_down()
+    taken = count(local).events(groups)
+    return Run(
+        events=host.events(told["ended_ns"]),
+        loads=told.pop("loads"),
+        taken={group: taken[group] - before for group, before in created.events(groups).items()},
+        host=told,
+        faults_fired=fired,
+        failing_requests=failing_requests,
+        begin=begin,
+        settled=settled,
+        end=end,
+        cores=cores,
+    )
+
+
+def count(local):
+    stats = local.control("GET", "stats")
+    return Count(time.monotonic(), stats["operations"]["PutLogEvents"], stats["groups"])
+
+
+class Host:
+    """A running host, as a context."""
+
+    def __init__(self, local, times, arguments):
+        self.times = times
+        self._ended = contextlib.ExitStack()
+        folder = self._ended.enter_context(tempfile.TemporaryDirectory(prefix="cwl-isolation-"))
+        self._records = pathlib.Path(folder) / "records"
+        run_ms = str(round(times.pushed * 1000))
+        self._command = [HOST, local.endpoint, "run", run_ms, self._records, *arguments]
+
+    def __enter__(self):
+        with self._ended:
+            self._process = subprocess.Popen(
+                self._command, env=hermetic_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            )
+            self._ended.callback(self._end)
+            self._begin_ns = self._line(START_SECONDS)["begin_ns"]
+            self._ended = self._ended.pop_all()
+        return self
+
+    def __exit__(self, *_):
+        self._ended.close()
+
+    def _end(self):
+        self._process.kill()
+        self._process.wait()
+        self._process.stdin.close()
+        self._process.stdout.close()
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    def now(self):
+        return (time.monotonic_ns() - self._begin_ns) / 1e9  # the host's clock is the same
+
+    def wait_until(self, seconds):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(max(0, seconds - self.now()))
+            raise RuntimeError(f"the host ended too early, with exit code {code}")
+
+    def wait_until_pushed(self):
+        self._line(self.times.pushed - self.now() + START_SECONDS)
+
+    def _line(self, seconds):
+        line, until = b"", time.monotonic() + seconds
+        while not line.endswith(b"\n"):
+            readable, _, _ = select.select([self._process.stdout], [], [], max(0, until - time.monotonic()))
+            data = self._process.stdout.read(1) if readable else b""
+            if not data:
+                raise RuntimeError(f"the host {'closed its stdout' if readable else 'said nothing'}, after {line!r}")
+            line += data
+        return json.loads(line)
+
+    def shut_down(self):
+        """Has the host shut down, and gives its counts."""
+        output, _ = self._process.communicate(b"\n", timeout=SHUTDOWN_SECONDS)
+        if self._process.returncode != 0:
+            raise RuntimeError(f"the host ended with exit code {self._process.returncode}")
+        return json.loads(output)
+
+    def events(self, ended_ns):
+        """The healthy events, as the host wrote them down when it ended."""
+        events = []
+        for pushed_ns, target, outcome, acks, _, acked_ns in RECORD.iter_unpack(self._records.read_bytes()):
+            delivered = acks > 0 and outcome == DELIVERED
+            latency = ((acked_ns if delivered else ended_ns) - pushed_ns) / 1e9
+            events.append(Event((pushed_ns - self._begin_ns) / 1e9, latency, target, delivered))
+        return events
+
+
+class Busy:
+    """How many cores some processes, and all others together, keep busy from now on."""
+
+    def __init__(self, pids):
+        self._pids = pids
+        self._before, self._begun = self._seconds(), time.monotonic()
+
+    def _seconds(self):
+        tick = os.sysconf("SC_CLK_TCK")
+        own = {}
+        for name, pid in self._pids.items():
+            # Behind the name, which may hold anything: utime and stime are the 14th and 15th member of the line.
+            members = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            own[name] = (int(members[11]) + int(members[12])) / tick
+        user, nice, system, _idle, _iowait, irq, softirq, steal, *_ = map(
+            int, pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        )
+        return own | {"others": (user + nice + system + irq + softirq + steal) / tick - sum(own.values())}
+
+    def cores(self):
+        after, elapsed = self._seconds(), time.monotonic() - self._begun
+        return {name: round(max(0.0, after[name] - self._before[name]) / elapsed, 3) for name in after}
