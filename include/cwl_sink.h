@@ -366,10 +366,23 @@ typedef struct cwl_stats_snapshot {
      */
     uint64_t truncated_events;
     /**
-     * Gauge: 1 while nothing is sent to no target, since credentials are missing, wrong or expired or the clock is not
-     * believed; else 0.
+     * Gauge: 1 while nothing is sent to no target, since credentials are missing, wrong or expired, the clock is not
+     * believed, or nobody gets an answer; else 0. One request at a time tries meanwhile.
      */
     uint64_t endpoint_paused;
+    /**
+     * Gauge: most requests in flight at present, those in the slow lane apart: the option `concurrency`, or less
+     * while CloudWatch Logs throttles or has just come back.
+     */
+    uint64_t concurrency_limit;
+    /**
+     * Gauge: requests in the slow lane, where they do not count towards `concurrency_limit`.
+     */
+    uint64_t requests_slow;
+    /**
+     * Requests that were answered with throttling.
+     */
+    uint64_t requests_throttled;
 } cwl_stats_snapshot;
 
 /**
@@ -735,11 +748,15 @@ enum cwl_status cwl_stats(struct cwl_sink *sink, struct cwl_stats_snapshot *stat
 
 /**
  * The statistics as a JSON object in UTF-8: the members of `cwl_stats_snapshot` by their names, and
- * `target_states`, an array with an object for each target (its names, breaker, backlog, outcomes and last
- * error). Puts the text into `*json`; free it with `cwl_string_free`. Does not block; any thread; also after
+ * `target_states`, an array with an object for each target: `log_group`, `log_stream`, `emf`, `breaker` (`closed`,
+ * `open` or `half_open`), its backlog (`batches_waiting`, `events_waiting`, `buffered_bytes`), `batches_in_flight`,
+ * `in_slow_lane`, events by outcome (`accepted_events`, `delivered_events`, ...), `last_error` while it fails (`code`,
+ * `status`, `message`, and `at_ms` since the Unix epoch; else null) and `next_attempt_in_ms` while its breaker is
+ * open (else null). Puts the text into `*json`; free it with `cwl_string_free`. Does not block; any thread; also after
  * the shutdown.
  */
-enum cwl_status cwl_stats_json(struct cwl_sink *sink, char **json);
+enum cwl_status cwl_stats_json(struct cwl_sink *sink,
+                               char **json);
 
 /**
  * Frees a text that the library gave out to be freed. NULL is allowed.

@@ -129,6 +129,11 @@ impl OpenBatch {
         self.id
     }
 
+    /// How many events it holds.
+    pub fn events(&self) -> usize {
+        self.index.len()
+    }
+
     /// When its first event came.
     pub fn opened_at(&self) -> Instant {
         self.opened_at
@@ -285,6 +290,11 @@ impl Batch {
     /// How many events it holds.
     pub fn events(&self) -> usize {
         self.receipt.events()
+    }
+
+    /// Memory that it holds.
+    pub fn charged(&self) -> usize {
+        self.charge.bytes()
     }
 
     /// Memory that it gives back when it is given up; what its acks hold stays.

@@ -10,14 +10,12 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
-use tracing::info;
 
 use crate::ack::{AckLine, Ledger, Outcome, Reason, Split};
 use crate::batch::NewEvent;
 use crate::clock::Clock;
 use crate::config::{Config, WhenFull};
 use crate::countdown::Countdown;
-use crate::endpoint::Gate;
 use crate::event::{self, Fitted};
 use crate::flush_timer::{self, Ask, FlushTimers};
 use crate::limits;
@@ -25,13 +23,14 @@ use crate::logs_api::LogsApi;
 use crate::memory::{Budget, Standing};
 use crate::message::Message;
 use crate::offsets::{Source, SourceRange};
-use crate::pool::{self, ReadyLine};
+use crate::pool::{self, Pool};
 use crate::queue::{Effects, Queue, QueueSnapshot, Refusal, timely};
-use crate::registry::Registry;
+use crate::registry::{self, Registry};
 use crate::retry::{self, Backoff, RetryHeap};
 use crate::sources::{self, Sources};
 use crate::stats::{Snapshot, Stats};
 use crate::target_manager::TargetManager;
+use crate::transitions::Transitions;
 
 /// Memory kept for compressing, for each thread that may be at it.
 const HEADROOM_PER_THREAD: usize = 1024 * 1024;
@@ -104,11 +103,11 @@ pub struct Engine {
     pub(crate) config: Config,
     pub(crate) budget: Arc<Budget>,
     pub(crate) registry: Registry,
-    pub(crate) ready: ReadyLine,
+    pub(crate) pool: Pool,
     pub(crate) retries: RetryHeap,
     pub(crate) timers: FlushTimers,
-    pub(crate) gate: Gate,
     pub(crate) targets: TargetManager,
+    pub(crate) transitions: Transitions,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) stats: Stats,
     pub(crate) api: Arc<dyn LogsApi>,
@@ -142,10 +141,11 @@ impl Engine {
         let engine = Arc::new(Engine {
             budget: Arc::new(budget),
             registry: Registry::default(),
-            ready: ReadyLine::new(),
+            pool: Pool::new(&config),
             retries: RetryHeap::new(),
             timers,
             targets: TargetManager::default(),
+            transitions: Transitions::default(),
             ledger: Arc::default(),
             stats: Stats::default(),
             api: parts.api,
@@ -154,7 +154,6 @@ impl Engine {
             rng: Mutex::new(fastrand::Rng::with_seed(parts.seed)),
             closing: Mutex::new(None),
             stopped: AtomicBool::new(false),
-            gate: Gate::new(),
             config,
         });
         engine.clone().start_tasks(asked, runtime);
@@ -162,11 +161,10 @@ impl Engine {
     }
 
     fn start_tasks(self: Arc<Self>, asked: UnboundedReceiver<Ask>, runtime: &Handle) {
-        for _ in 0..self.config.concurrency {
-            runtime.spawn(pool::work(self.clone()));
-        }
+        runtime.spawn(pool::run(self.clone()));
         runtime.spawn(retry::process_retries(self.clone()));
         runtime.spawn(sources::keep_offsets(self.clone()));
+        runtime.spawn(registry::forget_idle_targets(self.clone()));
         runtime.spawn(flush_timer::run_flush_timers(self, asked));
     }
 
@@ -179,7 +177,10 @@ impl Engine {
         }
         limits::check_group_name(group).map_err(PushError::BadName)?;
         limits::check_stream_name(stream).map_err(PushError::BadName)?;
-        let make = || Queue::new(group, stream, self.config.target_concurrency, &self.budget, &self.ledger);
+        let make = || {
+            let (concurrency, slow_after) = (self.config.target_concurrency, self.config.slow_after);
+            Queue::new(group, stream, concurrency, slow_after, &self.budget, &self.ledger)
+        };
         self.registry.get_or_insert(group, stream, make).ok_or(PushError::Closed)
     }
 
@@ -269,7 +270,7 @@ impl Engine {
                 Err(Refusal::Full) if drop_oldest && self.drop_oldest_of_others(queue, pieces) => continue,
                 Err(Refusal::Full) => {
                     // Where nothing is on its way that would make room, open batches have to.
-                    if !self.stats.is_sending() && self.ready.is_empty() {
+                    if !self.stats.is_sending() && self.pool.is_empty() {
                         self.timers.seal_all();
                     }
                     return Err(PushError::Full {
@@ -308,14 +309,14 @@ impl Engine {
 
     /// Does what a change of a queue asks for.
     pub(crate) fn apply(&self, queue: &Arc<Queue>, effects: Effects) {
-        if effects.ready {
-            self.ready.push(queue.clone());
+        if let Some(line) = effects.ready {
+            self.pool.push(queue.clone(), line);
         }
         if let Some(opened_at) = effects.arm_timer {
             self.timers.arm(queue, opened_at);
         }
         if effects.closed {
-            info!("{}: gets through again", queue.name());
+            self.transitions.recovered(queue);
         }
     }
 
@@ -340,16 +341,16 @@ impl Engine {
             let effects = queue.close(countdown.part());
             self.apply(&queue, effects);
         }
-        self.gate.due_now();
+        self.pool.endpoint(|endpoint, now| endpoint.due_now(now));
         self.budget.wake_all();
         countdown
     }
 
-    /// Ends everything that still waits as abandoned and sends the workers home. What is in flight ends when
+    /// Ends everything that still waits as abandoned and lets nobody go any more. What is in flight ends when
     /// its task does.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
-        self.ready.close();
+        self.pool.close();
         self.retries.close();
         self.abandon_all();
     }
@@ -391,9 +392,31 @@ impl Engine {
         *self.closing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The time of day.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// How many targets there are besides this one, and how many of those fail.
+    pub(crate) fn other_targets(&self, queue: &Queue) -> (usize, usize) {
+        let others = self.registry.all().into_iter().filter(|other| !std::ptr::eq(&**other, queue));
+        let failing: Vec<_> = others.map(|other| other.standing() == Standing::Failing).collect();
+        (failing.len(), failing.into_iter().filter(|failing| *failing).count())
+    }
+
+    /// A number below that.
+    pub(crate) fn random_below(&self, most: usize) -> usize {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).usize(..most)
+    }
+
     /// How long to wait after so many failures in a row.
     pub(crate) fn delay(&self, backoff: Backoff, failures: u32) -> std::time::Duration {
         backoff.delay(failures, &mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Most requests in flight at present, the slow lane apart.
+    pub fn concurrency_limit(&self) -> usize {
+        self.pool.snapshot().limit
     }
 
     /// What the sink did and holds.
@@ -409,14 +432,18 @@ impl Engine {
             snapshot.abandoned_events,
         ] = ended;
         snapshot.delivered_bytes = self.ledger.delivered_bytes();
-        for queue in self.registry.all() {
+        let (queues, mut total) = self.registry.all_and_forgotten();
+        for queue in queues {
             let (counts, closed) = queue.counts();
             snapshot.targets += 1;
             snapshot.targets_failing += u64::from(!closed);
-            snapshot.accepted_events += counts.accepted;
-            snapshot.accepted_bytes += counts.accepted_bytes;
+            total.add(counts);
         }
-        snapshot.endpoint_paused = u64::from(!self.gate.is_open());
+        (snapshot.accepted_events, snapshot.accepted_bytes) = (total.accepted, total.accepted_bytes);
+        let pool = self.pool.snapshot();
+        snapshot.endpoint_paused = u64::from(!pool.endpoint_open);
+        snapshot.concurrency_limit = pool.limit as u64;
+        snapshot.requests_slow = pool.slow as u64;
         snapshot.pending_events = snapshot.accepted_events.saturating_sub(ended.iter().sum());
         snapshot.buffered_bytes = self.budget.used() as u64;
         snapshot.buffered_bytes_peak = self.budget.peak() as u64;

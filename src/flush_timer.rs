@@ -16,9 +16,9 @@ use crate::queue::Queue;
 /// What the task is asked.
 #[derive(Debug)]
 pub enum Ask {
-    /// Seal the queue's batch, opened then, when it is `flush_interval` old.
+    /// Make the queue's batch, opened then, due when it is `flush_interval` old.
     Arm(Arc<Queue>, Instant),
-    /// Seal every open batch now: there is no memory, and open batches hold some.
+    /// Make every open batch due now: there is no memory, and open batches hold some.
     SealAll,
 }
 
@@ -37,13 +37,13 @@ impl FlushTimers {
         (FlushTimers { asks, sealing: AtomicBool::new(false) }, asked)
     }
 
-    /// Seals the queue's batch, opened at `opened_at`, when it is `flush_interval` old.
+    /// Makes the queue's batch, opened at `opened_at`, due when it is `flush_interval` old.
     pub fn arm(&self, queue: &Arc<Queue>, opened_at: Instant) {
         // Fails only once the task is gone, and then nothing is sent any more.
         let _ = self.asks.send(Ask::Arm(queue.clone(), opened_at));
     }
 
-    /// Seals every open batch soon.
+    /// Makes every open batch due soon.
     pub fn seal_all(&self) {
         if !self.sealing.swap(true, Ordering::Relaxed) {
             let _ = self.asks.send(Ask::SealAll);
@@ -71,13 +71,13 @@ pub async fn run_flush_timers(engine: Arc<Engine>, mut asked: UnboundedReceiver<
             Some(Ok(Ask::SealAll)) => {
                 engine.timers.sealing.store(false, Ordering::Relaxed);
                 for queue in engine.registry.all() {
-                    let (_, effects) = queue.seal(None);
+                    let (_, effects) = queue.due_open(None);
                     engine.apply(&queue, effects);
                 }
             }
             Some(Err(queue)) => {
                 let opened_by = Instant::now().checked_sub(interval);
-                let (younger, effects) = queue.seal(opened_by);
+                let (younger, effects) = queue.due_open(opened_by);
                 engine.apply(&queue, effects);
                 if let Some(opened_at) = younger {
                     timers.insert_at(queue, opened_at + interval);

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::ack::{Ending, Reason};
 use crate::batch::{Batch, Body};
 use crate::engine::Engine;
-use crate::logs_api::{ApiError, RejectedEvents};
-use crate::queue::Queue;
+use crate::logs_api::{ApiError, Failure, RejectedEvents};
+use crate::queue::{LastError, Queue};
 use crate::retry::Backoff;
 
 /// See the module.
@@ -81,8 +81,8 @@ impl InFlight {
         let due = Instant::now() + delay;
         let Some(batch) = self.unless_over(batch, due, why) else { return };
         self.engine.stats.batch_retried();
-        let effects = self.queue.failed(batch, Arc::new(why.clone()));
-        let ticket = effects.opened;
+        let effects = self.queue.failed(batch, self.last_error(why), due);
+        let (ticket, news) = (effects.opened, effects.news);
         self.engine.apply(&self.queue, effects);
         let Some(ticket) = ticket else { return };
         match self.engine.retries.push(due, self.queue.clone(), ticket) {
@@ -91,12 +91,8 @@ impl InFlight {
                 let effects = self.queue.due_now();
                 self.engine.apply(&self.queue, effects);
             }
-            Ok(()) => warn!(
-                "{}: {why}; holding {} bytes, next try in {:.1} s",
-                self.queue.name(),
-                self.queue.buffered_bytes(),
-                delay.as_secs_f64()
-            ),
+            Ok(()) if news => self.engine.transitions.failing(&self.engine, &self.queue, why, delay),
+            Ok(()) => debug!("{}: {why}; next try in {:.1} s", self.queue.name(), delay.as_secs_f64()),
             Err(_closed) => {
                 let effects = self.queue.abandon();
                 self.engine.apply(&self.queue, effects);
@@ -115,7 +111,8 @@ impl InFlight {
             return;
         };
         self.engine.stats.batch_retried();
-        let effects = self.queue.returned(batch, Arc::new(why.clone()));
+        let unanswered = matches!(why.failure, Failure::TimedOut | Failure::Connection);
+        let effects = self.queue.returned(batch, self.last_error(why), unanswered);
         self.engine.apply(&self.queue, effects);
     }
 
@@ -136,6 +133,10 @@ impl InFlight {
             warn!("{name}: {events} events are given up after {seconds} s of attempts: {why}");
         }
         None
+    }
+
+    fn last_error(&self, why: &ApiError) -> LastError {
+        LastError { error: Arc::new(why.clone()), at_ms: self.engine.now_ms() }
     }
 
     fn settle(&self, batch: Batch, reason: Reason, why: &ApiError) {
@@ -171,11 +172,12 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
     use crate::config::Config;
-    use crate::endpoint::Pass;
     use crate::engine::{Event, Parts};
     use crate::logs_api::{Answer, LogsApi, PutLogEvents};
+    use crate::pool::Line;
     use crate::sender;
     use crate::sources::Sources;
+    use crate::turn::Turn;
 
     /// A service that never answers.
     struct Silent;
@@ -211,11 +213,13 @@ mod tests {
         let queue = engine.target(Some("g"), Some("s")).expect("a queue");
         let event = Event { timestamp_ms: None, message: b"m", token: 7, range: None };
         engine.push(&queue, &event).expect("pushed");
-        let (_, effects) = queue.seal(None);
+        let (_, effects) = queue.due_open(None);
         drop(effects);
-        let batch = queue.take().0.expect("a batch that may go");
+        let batch = queue.take(Line::New).0.expect("a batch that may go");
         let flight = InFlight::new(engine.clone(), queue.clone(), batch);
-        let mut attempt = Box::pin(sender::attempt(engine.clone(), Pass::without_gate(&engine), flight));
+        let (now, cancel) = (Instant::now(), Arc::default());
+        let turn = Turn::new(engine.clone(), queue.clone(), 1, None, now, cancel);
+        let mut attempt = Box::pin(sender::attempt(engine.clone(), turn, flight));
         assert!(attempt.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         assert_eq!(engine.snapshot().pending_events, 1);
 
@@ -228,7 +232,7 @@ mod tests {
         assert_eq!((snapshot.pending_events, snapshot.abandoned_events), (0, 1));
         assert_eq!((snapshot.requests_in_flight, snapshot.buffered_bytes), (0, 0));
         engine.push(&queue, &event).expect("pushed");
-        let (_, effects) = queue.seal(None);
-        assert!(effects.ready, "the target may send its next batch");
+        let (_, effects) = queue.due_open(None);
+        assert!(effects.ready.is_some(), "the target may send its next batch");
     }
 }

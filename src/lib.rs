@@ -12,8 +12,8 @@
 //!                        │  message: measured and escaped once, straight into the open batch of its target
 //!                      queue (registry, batch, memory) ── one per target; no thread and no task of its own
 //!                        │  sealed: full, older than flush_interval (flush_timer), or flush
-//!                      pool ── the ready line and the workers; one batch a turn; endpoint: the gate for all
-//!                        │  in_flight: comes back in exactly one way
+//!                      pool ── the lines, the workers and the slow lane; endpoint, pace: how much may go out at all
+//!                        │  turn: the seat of one attempt; in_flight: its batch, which comes back in exactly one way
 //!                      sender ── one attempt (target_manager creates what is missing)
 //!                        │
 //!                      logs_api ── the seam to the service; logs_api::aws is the one place that names the SDK
@@ -22,7 +22,8 @@
 //!        breaker, retry       ack: one of four outcomes; offsets, sources, state_dir: what need not be read again
 //! ```
 //!
-//! Beside it stand [`config`], the table of options; [`limits`], the service's numbers; [`stats`]; [`clock`],
+//! Beside it stand [`config`], the table of options; [`limits`], the service's numbers; [`stats`] and
+//! [`transitions`], what an operator is told; [`latency`], what is usual; [`clock`],
 //! the time of day as a seam; [`threads`] and [`countdown`], for hosts' threads that wait.
 //!
 //! The Rust modules are public for the project's own tests and benches; hosts use the C ABI.
@@ -43,11 +44,13 @@ pub mod event;
 pub mod ffi;
 pub mod flush_timer;
 pub mod in_flight;
+pub mod latency;
 pub mod limits;
 pub mod logs_api;
 pub mod memory;
 pub mod message;
 pub mod offsets;
+pub mod pace;
 pub mod pool;
 pub mod queue;
 pub mod registry;
@@ -59,3 +62,5 @@ pub mod state_dir;
 pub mod stats;
 pub mod target_manager;
 pub mod threads;
+pub mod transitions;
+pub mod turn;

@@ -1,84 +1,396 @@
-//! The workers and the line in which targets wait for one.
+//! The workers, the lines in which targets wait for one, and the slow lane.
 //!
-//! A target that has a batch to send, and may, stands in the ready line once. A worker takes the first of the
-//! line, gives its next batch one attempt, and turns to the next target: one batch a turn, whatever a
-//! target's backlog. A worker never waits for anything but the answer to its request.
+//! A worker is a seat: the right to have one request in flight. A target that has a batch to send, and may, stands in
+//! line once; the first of a line takes a free seat, gives its next batch one attempt, and leaves. Invariants:
+//!
+//! * one batch a turn, whatever a target's backlog; the lines take turns as well;
+//! * targets on trial (they failed, or were not heard of yet) never have more than half of the seats, so that the other
+//!   half is there at once for those that get through;
+//! * a request that takes long gives its seat up and finishes in the slow lane: when it is `slow_after` old, or much
+//!   older than requests are as a rule and somebody waits for its seat. So targets that never answer hold no seat;
+//! * the slow lane is bounded in number and bytes. A target that was slow the last time starts there, and holds no
+//!   seat at all; when a newcomer finds it full, the oldest is cancelled and tried again later;
+//! * seats are never more than the endpoint's limit, and while the endpoint is closed only its probe goes.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tracing::error;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
-use crate::endpoint::Gate;
+use crate::config::Config;
+use crate::endpoint::{Endpoint, May};
 use crate::engine::Engine;
 use crate::in_flight::InFlight;
+use crate::latency::Latencies;
 use crate::queue::Queue;
 use crate::sender;
+use crate::turn::Turn;
 
-/// The targets that may send, in turn.
+/// Requests in the slow lane at most: so many for each worker, and never fewer than the second number.
+const LANE_PER_WORKER: usize = 8;
+const LANE_MIN: usize = 32;
+
+/// The part of the slow lane that is kept for requests that turn out to be slow.
+const LANE_FOR_NEWCOMERS: usize = 4;
+
+/// The part of `buffer_max_bytes` whose batches may be in the slow lane.
+const LANE_BYTES_PART: usize = 4;
+
+/// In which line a target stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// It gets through.
+    Steady,
+    /// It was not heard of yet.
+    New,
+    /// It failed.
+    Trial,
+    /// Its last answer was slow, or never came.
+    Slow,
+}
+
+const LINES: [Line; 4] = [Line::Steady, Line::New, Line::Trial, Line::Slow];
+
+/// See the module.
 #[derive(Debug)]
-pub struct ReadyLine {
-    /// Guards the line. Nothing awaits while holding it.
-    line: Mutex<VecDeque<Arc<Queue>>>,
-    /// One permit for each that stands in it.
-    standing: Semaphore,
+pub struct Pool {
+    /// Guards the lines, the seats, the lane and the endpoint. A queue's lock may be taken under it, never the other
+    /// way; nothing awaits.
+    state: Mutex<State>,
+    /// Something changed that may let somebody go.
+    changed: Notify,
+    /// How many stand in the lines, for a look without the lock.
+    standing: AtomicUsize,
+    slow_after: Duration,
+    lane_max: usize,
+    lane_bytes_max: usize,
 }
 
-impl ReadyLine {
-    /// An empty line.
-    pub fn new() -> Self {
-        ReadyLine { line: Mutex::default(), standing: Semaphore::new(0) }
-    }
-
-    /// Puts a queue at the end.
-    pub fn push(&self, queue: Arc<Queue>) {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner).push_back(queue);
-        self.standing.add_permits(1);
-    }
-
-    /// Waits for the first of the line. None when the line is closed.
-    async fn next(&self) -> Option<Arc<Queue>> {
-        self.standing.acquire().await.ok()?.forget();
-        self.line.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
-    }
-
-    /// Whether nobody stands in it.
-    pub fn is_empty(&self) -> bool {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-
-    /// Sends the workers home.
-    pub fn close(&self) {
-        self.standing.close();
-        self.line.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
+#[derive(Debug)]
+struct State {
+    lines: [VecDeque<Arc<Queue>>; LINES.len()],
+    /// The line that went last.
+    last: usize,
+    /// Every attempt under way, by number: the oldest come first.
+    attempts: BTreeMap<u64, Attempt>,
+    begun: u64,
+    seats: usize,
+    trial_seats: usize,
+    lane: usize,
+    lane_bytes: usize,
+    endpoint: Endpoint,
+    latencies: Latencies,
+    closed: bool,
 }
 
-impl Default for ReadyLine {
-    fn default() -> Self {
-        Self::new()
-    }
+#[derive(Debug)]
+struct Attempt {
+    queue: Arc<Queue>,
+    since: Instant,
+    /// The batch's number and bytes, once it was taken.
+    batch: Option<(u64, usize)>,
+    place: Place,
+    cancel: Arc<Notify>,
 }
 
-/// A worker: until the line is closed.
-pub async fn work(engine: Arc<Engine>) {
-    while let Some(queue) = engine.ready.next().await {
-        let pass = Gate::pass(&engine).await;
-        let (batch, effects) = queue.take();
-        engine.apply(&queue, effects);
-        let Some(batch) = batch else { continue };
-        let flight = InFlight::new(engine.clone(), queue.clone(), batch);
-        // A task of its own, so that a panic ends the attempt and not the worker. Its batch is then dropped,
-        // which ends it as abandoned.
-        let attempt = tokio::spawn(sender::attempt(engine.clone(), pass, flight));
-        if let Err(failed) = attempt.await
-            && failed.is_panic()
-        {
-            error!(
-                "{}: a defect in the sink: an attempt to send panicked; its events are given up",
-                queue.name()
-            );
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Seat(Line),
+    Lane,
+    /// It was told to end, and no longer counts.
+    Cancelled,
+}
+
+/// What the pool has to do next.
+enum Next {
+    Go(Turn, Line),
+    At(Instant),
+    Wait,
+    Closed,
+}
+
+/// A look at the pool.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSnapshot {
+    /// Whether the endpoint is open.
+    pub endpoint_open: bool,
+    /// Most requests in flight at present, the slow lane apart.
+    pub limit: usize,
+    /// Requests in the slow lane.
+    pub slow: usize,
+}
+
+impl Pool {
+    /// A pool with every seat free.
+    pub fn new(config: &Config) -> Self {
+        let state = State {
+            lines: Default::default(),
+            last: 0,
+            attempts: BTreeMap::new(),
+            begun: 0,
+            seats: 0,
+            trial_seats: 0,
+            lane: 0,
+            lane_bytes: 0,
+            endpoint: Endpoint::new(config.concurrency, config.slow_after),
+            latencies: Latencies::default(),
+            closed: false,
+        };
+        Pool {
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            standing: AtomicUsize::new(0),
+            slow_after: config.slow_after,
+            lane_max: LANE_MIN.max(LANE_PER_WORKER * config.concurrency),
+            lane_bytes_max: config.buffer_max_bytes / LANE_BYTES_PART,
         }
     }
+
+    /// Puts a queue at the end of its line.
+    pub fn push(&self, queue: Arc<Queue>, line: Line) {
+        let mut state = self.lock();
+        if !state.closed {
+            state.lines[line as usize].push_back(queue);
+            self.standing.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Whether nobody stands in line.
+    pub fn is_empty(&self) -> bool {
+        self.standing.load(Ordering::Relaxed) == 0
+    }
+
+    /// Lets nobody go any more.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let lines = std::mem::take(&mut state.lines);
+        self.standing.store(0, Ordering::Relaxed);
+        drop(state);
+        drop(lines);
+        self.changed.notify_one();
+    }
+
+    /// What it looks like now.
+    pub fn snapshot(&self) -> PoolSnapshot {
+        let state = self.lock();
+        let (endpoint_open, limit) = (state.endpoint.is_open(), state.endpoint.limit());
+        PoolSnapshot { endpoint_open, limit, slow: state.lane }
+    }
+
+    /// Changes what is known of the endpoint; that may let somebody go.
+    pub(crate) fn endpoint<T>(&self, change: impl FnOnce(&mut Endpoint, Instant) -> T) -> T {
+        let changed = change(&mut self.lock().endpoint, Instant::now());
+        self.changed.notify_one();
+        changed
+    }
+
+    /// The attempt has its batch now.
+    pub(crate) fn took(&self, attempt: u64, batch: u64, bytes: usize) {
+        let mut state = self.lock();
+        let Some(known) = state.attempts.get_mut(&attempt) else { return };
+        known.batch = Some((batch, bytes));
+        if known.place == Place::Lane {
+            known.queue.entered_lane(batch);
+            state.lane_bytes += bytes;
+        }
+    }
+
+    /// The attempt was answered for the first time.
+    pub(crate) fn answered_after(&self, took: Duration) {
+        self.lock().latencies.add(took);
+    }
+
+    /// The attempt is over.
+    pub(crate) fn ended(&self, attempt: u64, lost_probe: Option<u64>) {
+        let mut state = self.lock();
+        if let Some(ended) = state.attempts.remove(&attempt) {
+            state.leave(&ended);
+        }
+        if let Some(probe) = lost_probe {
+            state.endpoint.probe_lost(Instant::now(), probe);
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Who goes next. The queue has not been asked for its batch yet.
+    fn next(&self, engine: &Arc<Engine>) -> Next {
+        let now = Instant::now();
+        let mut state = self.lock();
+        if state.closed {
+            return Next::Closed;
+        }
+        loop {
+            if state.lines.iter().all(VecDeque::is_empty) {
+                return Next::Wait;
+            }
+            let probe = match state.endpoint.may_send(now) {
+                May::Send => false,
+                May::Probe => true,
+                May::At(at) => return Next::At(at),
+            };
+            let line = if probe { state.first_in_line() } else { self.line_to_go(&state) };
+            let Some(line) = line else {
+                match self.free_a_seat(&mut state, now) {
+                    Ok(()) => continue,
+                    Err(Some(at)) => return Next::At(at),
+                    Err(None) => return Next::Wait,
+                }
+            };
+            let standing = &mut state.lines[line as usize];
+            // Where some of many fail, those that failed together may stand together: a probe takes any.
+            let place = if probe { engine.random_below(standing.len()) } else { 0 };
+            let Some(queue) = standing.remove(place) else { return Next::Wait };
+            self.standing.fetch_sub(1, Ordering::Relaxed);
+            state.last = line as usize;
+            let probe = state.endpoint.sent(now, probe);
+            let place = if line == Line::Slow && probe.is_none() { Place::Lane } else { Place::Seat(line) };
+            let (number, cancel) = state.begin(queue.clone(), place, now);
+            return Next::Go(Turn::new(engine.clone(), queue, number, probe, now, cancel), line);
+        }
+    }
+
+    /// The first line, beginning behind the one that went last, of which somebody may go.
+    fn line_to_go(&self, state: &State) -> Option<Line> {
+        let seat_free = state.seats < state.endpoint.limit();
+        (1..=LINES.len()).map(|step| LINES[(state.last + step) % LINES.len()]).find(|line| {
+            let may = match line {
+                Line::Steady => seat_free,
+                Line::New | Line::Trial => seat_free && state.trial_seats < state.trial_seats_max(),
+                Line::Slow => self.lane_has_room(state, self.lane_max - self.lane_max / LANE_FOR_NEWCOMERS),
+            };
+            may && !state.lines[*line as usize].is_empty()
+        })
+    }
+
+    fn lane_has_room(&self, state: &State, most: usize) -> bool {
+        state.lane < most && state.lane_bytes < self.lane_bytes_max
+    }
+
+    /// Moves one request that takes long into the slow lane, for those who wait for a seat. Otherwise when that can be
+    /// done at the earliest, if at all.
+    fn free_a_seat(&self, state: &mut State, now: Instant) -> Result<(), Option<Instant>> {
+        let waits = |line: Line| !state.lines[line as usize].is_empty();
+        let trial_seat = waits(Line::New) || waits(Line::Trial);
+        let any_seat = waits(Line::Steady) || (trial_seat && state.trial_seats < state.trial_seats_max());
+        if !any_seat && !trial_seat {
+            return Err(None);
+        }
+        let fits = |attempt: &&Attempt| match attempt.place {
+            Place::Seat(Line::Steady) => any_seat,
+            Place::Seat(_) => true,
+            Place::Lane | Place::Cancelled => false,
+        };
+        let Some(oldest) = state.attempts.iter().find(|(_, attempt)| fits(attempt)) else { return Err(None) };
+        let (number, patient_until) = (*oldest.0, oldest.1.since + state.latencies.patience(self.slow_after));
+        if patient_until > now {
+            return Err(Some(patient_until));
+        }
+        self.make_room_in_lane(state, now)?;
+        let Some(attempt) = state.attempts.remove(&number) else { return Err(None) };
+        state.leave(&attempt);
+        state.lane += 1;
+        if let Some((batch, bytes)) = attempt.batch {
+            state.lane_bytes += bytes;
+            attempt.queue.entered_lane(batch);
+        }
+        state.attempts.insert(number, Attempt { place: Place::Lane, ..attempt });
+        Ok(())
+    }
+
+    /// Cancels the oldest of a full lane, if that had its time. Otherwise when it will have had it.
+    fn make_room_in_lane(&self, state: &mut State, now: Instant) -> Result<(), Option<Instant>> {
+        while !self.lane_has_room(state, self.lane_max) {
+            let oldest = state.attempts.values_mut().find(|attempt| attempt.place == Place::Lane);
+            let Some(oldest) = oldest else { return Err(None) };
+            let had_its_time = oldest.since + self.slow_after;
+            if had_its_time > now {
+                return Err(Some(had_its_time));
+            }
+            oldest.place = Place::Cancelled;
+            oldest.cancel.notify_one();
+            let bytes = oldest.batch.map_or(0, |(_, bytes)| bytes);
+            state.lane -= 1;
+            state.lane_bytes -= bytes;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn trial_seats_max(&self) -> usize {
+        (self.endpoint.limit() / 2).max(1)
+    }
+
+    /// Who is most likely to get through comes first.
+    fn first_in_line(&self) -> Option<Line> {
+        LINES.into_iter().find(|line| !self.lines[*line as usize].is_empty())
+    }
+
+    fn begin(&mut self, queue: Arc<Queue>, place: Place, since: Instant) -> (u64, Arc<Notify>) {
+        match place {
+            Place::Seat(line) => {
+                self.seats += 1;
+                self.trial_seats += usize::from(line != Line::Steady);
+            }
+            Place::Lane => self.lane += 1,
+            Place::Cancelled => {}
+        }
+        let cancel = Arc::<Notify>::default();
+        self.begun += 1;
+        self.attempts
+            .insert(self.begun, Attempt { queue, since, batch: None, place, cancel: cancel.clone() });
+        (self.begun, cancel)
+    }
+
+    /// The attempt gives up its place.
+    fn leave(&mut self, attempt: &Attempt) {
+        match attempt.place {
+            Place::Seat(line) => {
+                self.seats -= 1;
+                self.trial_seats -= usize::from(line != Line::Steady);
+            }
+            Place::Lane => {
+                self.lane -= 1;
+                self.lane_bytes -= attempt.batch.map_or(0, |(_, bytes)| bytes);
+            }
+            Place::Cancelled => {}
+        }
+    }
+}
+
+/// Lets one after the other go, until the pool is closed.
+pub async fn run(engine: Arc<Engine>) {
+    loop {
+        match engine.pool.next(&engine) {
+            Next::Go(turn, line) => start(&engine, turn, line),
+            // A change meanwhile leaves a permit behind, so none is missed.
+            Next::At(at) => drop(timeout_at(at, engine.pool.changed.notified()).await),
+            Next::Wait => engine.pool.changed.notified().await,
+            Next::Closed => return,
+        }
+    }
+}
+
+/// Gives the next batch of the turn's queue its attempt, if there still is one that may go.
+fn start(engine: &Arc<Engine>, turn: Turn, line: Line) {
+    let queue = turn.queue().clone();
+    let (batch, effects) = queue.take(line);
+    engine.apply(&queue, effects);
+    let Some(batch) = batch else { return };
+    turn.took(&batch);
+    let flight = InFlight::new(engine.clone(), queue, batch);
+    // A task of its own, so that a panic ends the attempt and nothing else. Its batch is then dropped, which ends it
+    // as abandoned, and its turn, which gives the seat back.
+    tokio::spawn(sender::attempt(engine.clone(), turn, flight));
 }

@@ -4,24 +4,32 @@
 //! it is told in [`Effects`] what to do next, and does it after the lock is released. Invariants:
 //!
 //! * batches wait in the order in which they were opened; one that failed goes back to its old place;
-//! * a queue stands in the ready line at most once, and only while it may send;
+//! * a queue stands in one line at most, and only while it may send;
 //! * a batch is in exactly one place: open, waiting, or in flight;
 //! * once the queue is closed nothing more gets in, and every push that got in before is seen by the closer.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::ack::{Ending, Ledger, Outcome, Reason};
 use crate::batch::{Batch, NewEvent, NotAdded, OpenBatch};
-use crate::breaker::{CircuitBreaker, Failure, State as BreakerState, Ticket};
+use crate::breaker::{Failure, State as BreakerState, Ticket};
 use crate::countdown::Part;
 use crate::limits;
 use crate::logs_api::{ApiError, RejectedEvents};
 use crate::memory::{Account, Budget, Standing};
 use crate::message::json_string;
+use crate::pool::Line;
+use state::State;
+
+mod state;
+
+/// Of requests that an account may send too many of, any may be the one that is throttled. One target alone, so many
+/// times in a row, is not chance any more.
+const THROTTLED_BY_CHANCE: u32 = 3;
 
 /// See the module.
 #[derive(Debug)]
@@ -35,36 +43,20 @@ pub struct Queue {
     /// What every request's body to this target begins with.
     prefix: Box<[u8]>,
     target_concurrency: usize,
+    slow_after: Duration,
     ledger: Arc<Ledger>,
     account: Arc<Account>,
     /// All that changes together. Nothing awaits, calls back or logs while holding it.
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    open: Option<OpenBatch>,
-    waiting: VecDeque<Batch>,
-    in_flight: Vec<u64>,
-    breaker: CircuitBreaker,
-    /// Stands in the ready line.
-    in_line: bool,
-    /// Waits for its group to be created by somebody else.
-    parked: bool,
-    closed: bool,
-    /// A flush timer is running for it.
-    timer_armed: bool,
-    /// There was no room for an event of its while other batches of it were on their way: the open batch goes out
-    /// behind them.
-    starved: bool,
-    next_batch: u64,
-    /// Timestamp of the last event that brought one.
-    last_timestamp_ms: Option<i64>,
-    /// When its group or stream was last created by the sink.
-    created_at: Option<Instant>,
-    flushes: Vec<(u64, Part)>,
-    counts: Counts,
-    last_error: Option<Arc<ApiError>>,
+/// Why the last attempt failed.
+#[derive(Clone, Debug)]
+pub struct LastError {
+    /// What the service or the transport said.
+    pub error: Arc<ApiError>,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
 }
 
 /// Events of one target, by what became of them.
@@ -78,16 +70,27 @@ pub struct Counts {
     pub outcomes: [u64; Outcome::ALL.len()],
 }
 
+impl Counts {
+    /// Adds another's.
+    pub fn add(&mut self, other: Counts) {
+        self.accepted += other.accepted;
+        self.accepted_bytes += other.accepted_bytes;
+        self.outcomes.iter_mut().zip(other.outcomes).for_each(|(mine, more)| *mine += more);
+    }
+}
+
 /// What a caller has to do after the queue changed.
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Effects {
-    /// Put the queue into the ready line.
-    pub ready: bool,
+    /// Put the queue into this line.
+    pub ready: Option<Line>,
     /// Start its flush timer, for a batch opened then.
     pub arm_timer: Option<Instant>,
     /// The breaker opened: put its ticket into the retry heap.
     pub opened: Option<Ticket>,
+    /// It opened for a reason that was not known of the target before.
+    pub news: bool,
     /// The breaker closed.
     pub closed: bool,
     /// Flushes that have no more to wait for here: they end when this is dropped.
@@ -122,7 +125,12 @@ pub struct QueueSnapshot {
     pub waiting_batches: usize,
     pub buffered_bytes: usize,
     pub counts: Counts,
-    pub last_error: Option<String>,
+    pub last_error: Option<LastError>,
+    /// When its open breaker lets the next batch go.
+    pub next_attempt: Option<Instant>,
+    /// Whether a request of it is in the slow lane.
+    pub slow: bool,
+    pub waiting_events: usize,
 }
 
 impl Queue {
@@ -131,6 +139,7 @@ impl Queue {
         group: &str,
         stream: &str,
         target_concurrency: usize,
+        slow_after: Duration,
         budget: &Arc<Budget>,
         ledger: &Arc<Ledger>,
     ) -> Self {
@@ -149,6 +158,7 @@ impl Queue {
             emf_queue: OnceLock::new(),
             prefix: prefix.into(),
             target_concurrency,
+            slow_after,
             ledger: ledger.clone(),
             account: Account::new(budget.clone()),
             state: Mutex::default(),
@@ -160,7 +170,8 @@ impl Queue {
     pub fn emf_queue_or_new(&self) -> &Arc<Queue> {
         self.emf_queue.get_or_init(|| {
             let budget = self.account.budget();
-            let plain = Queue::new(&self.group, &self.stream, self.target_concurrency, budget, &self.ledger);
+            let (concurrency, slow_after) = (self.target_concurrency, self.slow_after);
+            let plain = Queue::new(&self.group, &self.stream, concurrency, slow_after, budget, &self.ledger);
             Arc::new(Queue { emf: true, ..plain })
         })
     }
@@ -232,6 +243,7 @@ impl Queue {
             }
         };
         if pushed.is_ok() {
+            state.used_at = Some(Instant::now());
             for event in pieces {
                 state.counts.accepted += 1;
                 state.counts.accepted_bytes += event.message.text_bytes() as u64;
@@ -344,7 +356,7 @@ impl Queue {
         match added {
             // What is on its way makes room when it is final. Sealed now, the batch could not go before that, and a
             // full buffer would be kept full of batches of single events.
-            Err(NotAdded::NoRoom) if under_way => state.starved = true,
+            Err(NotAdded::NoRoom) if under_way => state.due = true,
             Err(_) => state.seal(),
             Ok(()) if open.is_full() => state.seal(),
             Ok(()) => {}
@@ -352,9 +364,9 @@ impl Queue {
         added
     }
 
-    /// Seals the open batch. With `opened_by`, only one opened by then; the instant at which a younger one
-    /// will be due is in the result, for the flush timer to come back.
-    pub fn seal(&self, opened_by: Option<Instant>) -> (Option<Instant>, Effects) {
+    /// Makes the open batch due. With `opened_by`, only one opened by then; the instant at which a younger one
+    /// was opened is in the result, for the flush timer to come back.
+    pub fn due_open(&self, opened_by: Option<Instant>) -> (Option<Instant>, Effects) {
         let mut effects = Effects::default();
         let mut state = self.lock();
         let young =
@@ -362,8 +374,9 @@ impl Queue {
         if opened_by.is_some() {
             state.timer_armed = young.is_some();
         }
-        if young.is_none() {
-            state.seal();
+        if young.is_none() && state.open.is_some() {
+            // Behind others, or while nothing may go, it goes on growing: one request then carries it all.
+            state.due = true;
             self.settle_line(&mut state, &mut effects);
         }
         (young, effects)
@@ -394,12 +407,21 @@ impl Queue {
         effects
     }
 
-    /// Gives the next batch out, if one may go. It comes back through one of the methods below.
-    pub fn take(&self) -> (Option<Batch>, Effects) {
+    /// It is the first of that line: gives the next batch out, if one may go. It comes back through one of the
+    /// methods below.
+    pub fn take(&self, line: Line) -> (Option<Batch>, Effects) {
         let mut effects = Effects::default();
         let mut state = self.lock();
-        state.in_line = false;
-        let batch = if state.may_send(self.target_concurrency) { state.waiting.pop_front() } else { None };
+        if state.in_line != Some(line) {
+            // It has moved to a better line since.
+            return (None, effects);
+        }
+        state.in_line = None;
+        let may_send = state.may_send(self.target_concurrency);
+        if may_send && state.waiting.is_empty() {
+            state.seal();
+        }
+        let batch = if may_send { state.waiting.pop_front() } else { None };
         if let Some(batch) = &batch {
             state.in_flight.push(batch.id());
             state.breaker.sent(batch.id());
@@ -431,14 +453,11 @@ impl Queue {
         let mut effects = Effects::default();
         let mut state = self.lock();
         let id = batch.id();
-        state.landed(id);
-        if state.starved && !state.is_under_way() {
-            state.seal();
-        }
+        state.landed(&batch, self.slow_after);
         let more_failed = state.waiting.front().is_some_and(|next| next.first_attempt().is_some());
         effects.closed = state.breaker.finalized(id, got_through, more_failed);
         if state.is_well() {
-            state.last_error = None;
+            (state.last_error, state.failed_at, state.throttled) = (None, None, (0, 0));
         }
         end(batch, &mut state.counts);
         self.settle_line(&mut state, &mut effects);
@@ -446,27 +465,32 @@ impl Queue {
     }
 
     /// The batch failed and is to be tried again: it goes back to its place, and the breaker opens.
-    pub fn failed(&self, batch: Batch, error: Arc<ApiError>) -> Effects {
+    pub fn failed(&self, batch: Batch, error: LastError, due: Instant) -> Effects {
         let mut effects = Effects::default();
         let mut state = self.lock();
         let id = batch.id();
-        state.put_back(batch);
+        let was_well = state.is_well();
+        let known = state.last_error.as_ref().is_some_and(|last| last.error.code == error.error.code);
+        state.put_back(batch, self.slow_after);
         state.last_error = Some(error);
+        state.failed_at = Some(Instant::now());
         if let Failure::Opened(ticket) = state.breaker.failed(id) {
             effects.opened = Some(ticket);
+            effects.news = was_well || !known;
+            state.next_attempt = Some(due);
         }
         self.settle_line(&mut state, &mut effects);
         effects
     }
 
     /// The batch failed, but by no fault of the target's: it goes back to its place, and the breaker stays as it
-    /// is.
-    pub fn returned(&self, batch: Batch, error: Arc<ApiError>) -> Effects {
+    /// is. `unanswered`: it may have been the target's fault after all, so others go before it.
+    pub fn returned(&self, batch: Batch, error: LastError, unanswered: bool) -> Effects {
         let mut effects = Effects::default();
         let mut state = self.lock();
         state.breaker.returned(batch.id());
-        state.put_back(batch);
-        state.last_error = Some(error);
+        state.put_back(batch, self.slow_after);
+        (state.last_error, state.suspect) = (Some(error), unanswered);
         self.settle_line(&mut state, &mut effects);
         effects
     }
@@ -476,7 +500,7 @@ impl Queue {
     pub fn park(&self, batch: Batch) {
         let mut state = self.lock();
         state.breaker.returned(batch.id());
-        state.put_back(batch);
+        state.put_back(batch, self.slow_after);
         state.parked = true;
     }
 
@@ -506,6 +530,29 @@ impl Queue {
         state.breaker.due_now();
         self.settle_line(&mut state, &mut effects);
         effects
+    }
+
+    /// Its request is in the slow lane from now on.
+    pub fn entered_lane(&self, batch: u64) {
+        let mut state = self.lock();
+        if state.in_flight.contains(&batch) && !state.in_lane.contains(&batch) {
+            state.in_lane.push(batch);
+        }
+    }
+
+    /// It was throttled. True when it was before, again and again, and all the time others got through: so many
+    /// `answers` had there been by now.
+    pub fn is_throttled_alone(&self, answers: u64) -> bool {
+        let mut state = self.lock();
+        let (times, by_then) = state.throttled;
+        let times = if times == 0 || answers > by_then { times + 1 } else { times };
+        state.throttled = (times, answers);
+        times > THROTTLED_BY_CHANCE
+    }
+
+    /// When a batch of it last failed, while it fails.
+    pub fn failed_at(&self) -> Option<Instant> {
+        self.lock().failed_at
     }
 
     /// Notes that its group or its stream was created just now.
@@ -542,7 +589,7 @@ impl Queue {
         state.seal();
         while let Some(batch) = state.waiting.pop_front() {
             state.counts.outcomes[Outcome::Abandoned.index()] += batch.events() as u64;
-            let error = state.last_error.clone();
+            let error = state.last_error.as_ref().map(|last| last.error.clone());
             batch.settle(Ending { reason: Reason::Shutdown, error });
         }
         self.settle_line(&mut state, &mut effects);
@@ -561,8 +608,21 @@ impl Queue {
             waiting_batches: state.waiting.len() + usize::from(state.open.is_some()),
             buffered_bytes: self.account.held(),
             counts: state.counts,
-            last_error: state.last_error.as_ref().map(ToString::to_string),
+            last_error: state.last_error.clone(),
+            next_attempt: state
+                .next_attempt
+                .filter(|_| matches!(state.breaker.state(), BreakerState::Open(_))),
+            slow: !state.in_lane.is_empty(),
+            waiting_events: state.waiting.iter().map(Batch::events).sum::<usize>()
+                + state.open.as_ref().map_or(0, OpenBatch::events),
         }
+    }
+
+    /// Whether nothing of it is left to be sent, and it took no event since then, neither as text nor as metrics.
+    pub fn is_idle(&self, since: Instant) -> bool {
+        let idle = self.lock().is_idle(since);
+        // Nobody but this queue may hold its twin.
+        idle && self.emf_queue().is_none_or(|twin| Arc::strong_count(twin) == 1 && twin.is_idle(since))
     }
 
     /// Its counters alone, and whether its breaker is closed.
@@ -571,11 +631,15 @@ impl Queue {
         (state.counts, state.breaker.is_closed())
     }
 
-    /// After every change: into the ready line if it may send, and out with the flushes that are through.
+    /// After every change: into its line if it may send, and out with the flushes that are through.
     fn settle_line(&self, state: &mut State, effects: &mut Effects) {
-        if !state.in_line && state.may_send(self.target_concurrency) {
-            state.in_line = true;
-            effects.ready = true;
+        if state.may_send(self.target_concurrency) {
+            let line = state.line();
+            let moves_up = line == Line::Steady && state.in_line != Some(line);
+            if state.in_line.is_none() || moves_up {
+                state.in_line = Some(line);
+                effects.ready = Some(line);
+            }
         }
         if !state.flushes.is_empty() {
             let floor = state.first_unfinished();
@@ -587,71 +651,6 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic under the lock leaves a batch where it was or drops it, which settles it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Whether nothing of it has failed since the service last answered for a batch.
-    fn is_well(&self) -> bool {
-        self.breaker.is_closed() && self.breaker.failures() == 0
-    }
-
-    fn standing(&self) -> Standing {
-        match self.is_well() {
-            false => Standing::Failing,
-            true if self.counts.outcomes[Outcome::Delivered.index()] > 0 => Standing::GetsThrough,
-            true => Standing::Unheard,
-        }
-    }
-
-    /// Whether batches of it wait or are in flight.
-    fn is_under_way(&self) -> bool {
-        !self.waiting.is_empty() || !self.in_flight.is_empty()
-    }
-
-    fn seal(&mut self) {
-        self.starved = false;
-        if let Some(open) = self.open.take().filter(|open| !open.is_empty()) {
-            self.waiting.push_back(open.seal());
-        }
-    }
-
-    /// Memory that giving up all that waits would give back.
-    fn bytes_to_free(&self) -> usize {
-        self.waiting.iter().map(Batch::bytes_to_free).sum()
-    }
-
-    /// Gives up the oldest batch that waits. False when none does.
-    fn drop_front(&mut self) -> bool {
-        let Some(batch) = self.waiting.pop_front() else { return false };
-        self.counts.outcomes[Outcome::Dropped.index()] += batch.events() as u64;
-        batch.settle(Reason::Overflow.into());
-        true
-    }
-
-    fn may_send(&self, target_concurrency: usize) -> bool {
-        !self.waiting.is_empty()
-            && !self.parked
-            && self.in_flight.len() < target_concurrency
-            && self.breaker.allows()
-    }
-
-    fn landed(&mut self, batch: u64) {
-        self.in_flight.retain(|id| *id != batch);
-    }
-
-    fn put_back(&mut self, batch: Batch) {
-        self.landed(batch.id());
-        let place = self.waiting.partition_point(|other| other.id() < batch.id());
-        self.waiting.insert(place, batch);
-    }
-
-    /// The lowest id of a batch that is not final; all below are.
-    fn first_unfinished(&self) -> u64 {
-        let open = self.open.as_ref().map(OpenBatch::id);
-        let waiting = self.waiting.front().map(Batch::id);
-        let in_flight = self.in_flight.iter().copied().min();
-        [open, waiting, in_flight].into_iter().flatten().min().unwrap_or(self.next_batch)
     }
 }
 

@@ -1,9 +1,15 @@
-//! The registry of targets: one [`Queue`] for each log group and stream that was pushed to.
+//! The registry of targets: one [`Queue`] for each log group and stream that was pushed to, until it is forgotten.
+//!
+//! A target is forgotten when nothing of it is left to be sent, nothing was pushed to it for `target_idle`, and nobody
+//! holds it, as a host does with `cwl_target_open`. What it counted stays in the totals.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::queue::Queue;
+use tokio::time::{Instant, sleep};
+
+use crate::engine::Engine;
+use crate::queue::{Counts, Queue};
 
 type Streams = HashMap<Box<str>, Arc<Queue>>;
 
@@ -19,6 +25,8 @@ struct Targets {
     groups: HashMap<Box<str>, Streams>,
     /// The same queues in the order in which they came, so that what is done to all of them has one order.
     in_order: Vec<Arc<Queue>>,
+    /// What those counted that were forgotten.
+    forgotten: Counts,
     closed: bool,
 }
 
@@ -60,10 +68,63 @@ impl Registry {
         self.targets.write().unwrap_or_else(PoisonError::into_inner).closed = true;
     }
 
+    /// All queues there are now, and what those counted that were there before.
+    pub fn all_and_forgotten(&self) -> (Vec<Arc<Queue>>, Counts) {
+        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
+        (targets.all(), targets.forgotten)
+    }
+
+    /// Forgets the targets that are idle: nothing was pushed to them since then.
+    pub fn forget_idle(&self, since: Instant) {
+        let mut targets = self.targets.write().unwrap_or_else(PoisonError::into_inner);
+        let Targets { groups, in_order, forgotten, .. } = &mut *targets;
+        in_order.retain(|queue| {
+            // Under this lock, nobody who does not hold it already can come by it: it is in the map and in this list.
+            let held = Arc::strong_count(queue) > 2;
+            if held || !queue.is_idle(since) {
+                return true;
+            }
+            forgotten.add(queue.counts().0);
+            queue.emf_queue().inspect(|metrics| forgotten.add(metrics.counts().0));
+            if let Some(streams) = groups.get_mut(queue.group()) {
+                streams.remove(queue.stream());
+                if streams.is_empty() {
+                    groups.remove(queue.group());
+                }
+            }
+            false
+        });
+        in_order.shrink_to(2 * in_order.len());
+    }
+
+    /// Whether some queue is so.
+    pub fn any(&self, is: impl Fn(&Arc<Queue>) -> bool) -> bool {
+        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
+        targets.in_order.iter().any(|queue| is(queue) || queue.emf_queue().is_some_and(&is))
+    }
+
     /// All queues there are now, in the order in which their targets came.
     pub fn all(&self) -> Vec<Arc<Queue>> {
         let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
+        targets.all()
+    }
+}
+
+impl Targets {
+    fn all(&self) -> Vec<Arc<Queue>> {
         let both = |queue: &Arc<Queue>| [Some(queue.clone()), queue.emf_queue().cloned()];
-        targets.in_order.iter().flat_map(both).flatten().collect()
+        self.in_order.iter().flat_map(both).flatten().collect()
+    }
+}
+
+/// The task that forgets idle targets: until it is cancelled with the runtime. It looks four times in the time after
+/// which a target is idle.
+pub async fn forget_idle_targets(engine: Arc<Engine>) {
+    let idle = engine.config.target_idle;
+    loop {
+        sleep(idle / 4).await;
+        if let Some(since) = Instant::now().checked_sub(idle) {
+            engine.registry.forget_idle(since);
+        }
     }
 }

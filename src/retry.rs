@@ -31,6 +31,8 @@ pub enum Verdict {
     /// No request would fare better, whatever its target: credentials that are missing, wrong or expired, or a
     /// clock that the service does not believe. Everybody waits until one request gets through.
     Pause,
+    /// The account sends more than it may: everybody sends less, and slower. It is no fault of the target's.
+    Throttle,
 }
 
 /// How long to wait before the next attempt. The numbers are those of AWS's own agent.
@@ -40,6 +42,9 @@ pub enum Backoff {
     Short,
     /// 2 s, doubled for each failure in a row; a minute after two.
     Long,
+    /// For the endpoint, where one request speaks for all: 200 ms, doubled; 4 s after five, so that an outage of some
+    /// seconds is over for us some seconds later, and 30 s after fifteen.
+    Endpoint,
 }
 
 /// What an error's code means. A code that is not here is judged by its HTTP status.
@@ -58,10 +63,10 @@ pub const BY_CODE: &[(&str, Verdict)] = &[
     ("SignatureDoesNotMatch", Verdict::Pause),
     ("RequestExpired", Verdict::Pause),
     ("RequestTimeTooSkewed", Verdict::Pause),
-    ("ThrottlingException", Verdict::Retry(Backoff::Long)),
-    ("Throttling", Verdict::Retry(Backoff::Long)),
-    ("RequestLimitExceeded", Verdict::Retry(Backoff::Long)),
-    ("TooManyRequestsException", Verdict::Retry(Backoff::Long)),
+    ("ThrottlingException", Verdict::Throttle),
+    ("Throttling", Verdict::Throttle),
+    ("RequestLimitExceeded", Verdict::Throttle),
+    ("TooManyRequestsException", Verdict::Throttle),
     ("ServiceUnavailableException", Verdict::Retry(Backoff::Long)),
     ("ServiceUnavailable", Verdict::Retry(Backoff::Long)),
     ("InternalFailure", Verdict::Retry(Backoff::Long)),
@@ -83,7 +88,8 @@ pub fn classify(error: &ApiError) -> Verdict {
     let by_code = error.code.as_deref().and_then(|code| BY_CODE.iter().find(|(known, _)| *known == code));
     match (by_code, error.status, error.failure) {
         (Some((_, verdict)), ..) => *verdict,
-        (None, Some(429 | 500..=599), _) => Verdict::Retry(Backoff::Long),
+        (None, Some(429), _) => Verdict::Throttle,
+        (None, Some(500..=599), _) => Verdict::Retry(Backoff::Long),
         (None, None, Failure::TimedOut | Failure::Connection) => Verdict::Retry(Backoff::Long),
         (None, None, Failure::NotSent) => Verdict::Pause,
         _ => Verdict::Retry(Backoff::Short),
@@ -95,11 +101,13 @@ impl Backoff {
 
     /// The wait after `failures` earlier failures in a row, before jitter.
     fn base(self, failures: u32) -> Duration {
-        let (first, doublings) = match self {
-            Backoff::Short => (Duration::from_millis(200), 5),
-            Backoff::Long => (Duration::from_secs(2), 2),
+        let (first, doublings, then) = match self {
+            Backoff::Short => (Duration::from_millis(200), 5, Self::LONGEST),
+            Backoff::Long => (Duration::from_secs(2), 2, Self::LONGEST),
+            Backoff::Endpoint if failures < 15 => (Duration::from_millis(200), 5, Duration::from_secs(4)),
+            Backoff::Endpoint => (Duration::ZERO, 0, Duration::from_secs(30)),
         };
-        if failures < doublings { first * 2u32.pow(failures) } else { Self::LONGEST }
+        if failures < doublings { first * 2u32.pow(failures) } else { then }
     }
 
     /// The wait after `failures` earlier failures in a row: uniform in the upper half of the base, so that
@@ -264,7 +272,6 @@ mod tests {
             (Failure::Answered, Some("SomethingNewException"), Some(400), Backoff::Short),
             (Failure::Answered, Some("SomethingNewException"), Some(500), Backoff::Long),
             (Failure::Answered, None, Some(403), Backoff::Short),
-            (Failure::Answered, None, Some(429), Backoff::Long),
             (Failure::Answered, None, Some(500), Backoff::Long),
             (Failure::Answered, None, Some(503), Backoff::Long),
             (Failure::Unreadable, None, Some(200), Backoff::Short),
@@ -274,6 +281,15 @@ mod tests {
         ] {
             let error = error(failure, code, status);
             assert_eq!(classify(&error), Verdict::Retry(backoff), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn too_many_requests_are_everybodys_whatever_names_them() {
+        for (code, status) in
+            [(Some("ThrottlingException"), 400), (Some("TooManyRequestsException"), 429), (None, 429)]
+        {
+            assert_eq!(classify(&error(Failure::Answered, code, Some(status))), Verdict::Throttle);
         }
     }
 

@@ -17,6 +17,7 @@ pub struct Stats {
     requests_in_flight: AtomicU64,
     wire_bytes: AtomicU64,
     batches_retried: AtomicU64,
+    requests_throttled: AtomicU64,
     events_refused: AtomicU64,
     events_truncated: AtomicU64,
 }
@@ -44,6 +45,11 @@ impl Stats {
         self.requests_failed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A request was throttled.
+    pub fn request_throttled(&self) {
+        self.requests_throttled.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A push was refused.
     pub fn event_refused(&self) {
         self.events_refused.fetch_add(1, Ordering::Relaxed);
@@ -65,6 +71,7 @@ impl Stats {
         snapshot.requests = read(&self.requests);
         snapshot.requests_failed = read(&self.requests_failed);
         snapshot.requests_in_flight = read(&self.requests_in_flight);
+        snapshot.requests_throttled = read(&self.requests_throttled);
         snapshot.wire_bytes = read(&self.wire_bytes);
         snapshot.refused_events = read(&self.events_refused);
         snapshot.truncated_events = read(&self.events_truncated);
@@ -120,8 +127,15 @@ pub struct Snapshot {
     pub wire_bytes: u64,
     /// Events whose message was cut to what the service takes.
     pub truncated_events: u64,
-    /// Gauge: 1 while nothing is sent to no target, for want of good credentials; else 0.
+    /// Gauge: 1 while nothing is sent to no target, for want of good credentials or of any answer; else 0.
     pub endpoint_paused: u64,
+    /// Gauge: most requests in flight at present, those in the slow lane apart: the option `concurrency`, or less while
+    /// the endpoint is in trouble.
+    pub concurrency_limit: u64,
+    /// Gauge: requests that took longer than `slow_after_ms` and finish in the slow lane.
+    pub requests_slow: u64,
+    /// Requests that were answered with throttling.
+    pub requests_throttled: u64,
 }
 
 /// A snapshot and its targets as JSON: the counters by their names, and an array `target_states`.
@@ -143,7 +157,9 @@ fn target_json(target: &QueueSnapshot) -> serde_json::Value {
             State::HalfOpen(_) => "half_open",
         },
         "batches_waiting": target.waiting_batches,
+        "events_waiting": target.waiting_events,
         "batches_in_flight": target.in_flight,
+        "in_slow_lane": target.slow,
         "buffered_bytes": target.buffered_bytes,
         "accepted_events": target.counts.accepted,
         "accepted_bytes": target.counts.accepted_bytes,
@@ -151,6 +167,14 @@ fn target_json(target: &QueueSnapshot) -> serde_json::Value {
         "rejected_events": ended(Outcome::Rejected),
         "dropped_events": ended(Outcome::Dropped),
         "abandoned_events": ended(Outcome::Abandoned),
-        "last_error": target.last_error,
+        "last_error": target.last_error.as_ref().map(|last| json!({
+            "code": last.error.code,
+            "status": last.error.status,
+            "message": last.error.message,
+            "at_ms": last.at_ms,
+        })),
+        "next_attempt_in_ms": target
+            .next_attempt
+            .map(|at| at.saturating_duration_since(tokio::time::Instant::now()).as_millis() as u64),
     })
 }

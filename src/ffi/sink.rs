@@ -222,9 +222,16 @@ pub struct cwl_stats_snapshot {
     pub wire_bytes: u64,
     /// Events whose message was cut to what CloudWatch Logs takes (`oversize=truncate`).
     pub truncated_events: u64,
-    /// Gauge: 1 while nothing is sent to no target, since credentials are missing, wrong or expired or the clock is not
-    /// believed; else 0.
+    /// Gauge: 1 while nothing is sent to no target, since credentials are missing, wrong or expired, the clock is not
+    /// believed, or nobody gets an answer; else 0. One request at a time tries meanwhile.
     pub endpoint_paused: u64,
+    /// Gauge: most requests in flight at present, those in the slow lane apart: the option `concurrency`, or less
+    /// while CloudWatch Logs throttles or has just come back.
+    pub concurrency_limit: u64,
+    /// Gauge: requests in the slow lane, where they do not count towards `concurrency_limit`.
+    pub requests_slow: u64,
+    /// Requests that were answered with throttling.
+    pub requests_throttled: u64,
 }
 
 /// Fills `*stats`: as many members as its `struct_size` holds. Does not block; any thread; also after the
@@ -280,12 +287,18 @@ fn filled(snapshot: Snapshot, struct_size: usize) -> cwl_stats_snapshot {
         wire_bytes: snapshot.wire_bytes,
         truncated_events: snapshot.truncated_events,
         endpoint_paused: snapshot.endpoint_paused,
+        concurrency_limit: snapshot.concurrency_limit,
+        requests_slow: snapshot.requests_slow,
+        requests_throttled: snapshot.requests_throttled,
     }
 }
 
 /// The statistics as a JSON object in UTF-8: the members of `cwl_stats_snapshot` by their names, and
-/// `target_states`, an array with an object for each target (its names, breaker, backlog, outcomes and last
-/// error). Puts the text into `*json`; free it with `cwl_string_free`. Does not block; any thread; also after
+/// `target_states`, an array with an object for each target: `log_group`, `log_stream`, `emf`, `breaker` (`closed`,
+/// `open` or `half_open`), its backlog (`batches_waiting`, `events_waiting`, `buffered_bytes`), `batches_in_flight`,
+/// `in_slow_lane`, events by outcome (`accepted_events`, `delivered_events`, ...), `last_error` while it fails (`code`,
+/// `status`, `message`, and `at_ms` since the Unix epoch; else null) and `next_attempt_in_ms` while its breaker is
+/// open (else null). Puts the text into `*json`; free it with `cwl_string_free`. Does not block; any thread; also after
 /// the shutdown.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_stats_json(sink: *mut cwl_sink, json: *mut *mut c_char) -> cwl_status {

@@ -34,11 +34,33 @@ fn agent_row_short_strategy_most_errors_wait_200_ms_doubled() {
 }
 
 #[test]
-fn agent_row_long_strategy_500_503_throttling_and_resets_wait_2_s_doubled() {
-    in_upper_halves(&waits(Rule::error("ThrottlingException", 400), 3), &[2000, 4000]);
-    in_upper_halves(&waits(Rule::empty(500), 2), &[2000]);
+fn agent_row_long_strategy_500_503_and_a_lost_connection_wait_2_s_doubled() {
+    in_upper_halves(&waits(Rule::empty(500), 3), &[2000, 4000]);
     in_upper_halves(&waits(Rule::error("ServiceUnavailableException", 503), 2), &[2000]);
-    in_upper_halves(&waits(Rule::reset_before(), 2), &[2000]);
+    // A connection that is lost while others get through; while nobody does, it is the endpoint's.
+    let local = local();
+    local.create_stream("g", "s");
+    local.create_stream("well", "s");
+    let host = Host::open(&local, &[("flush_interval_ms", "1")]);
+    host.must_push("well", "s", "m");
+    host.must_push("g", "s", "m");
+    host.must_flush();
+    local.add_fault(Rule::reset_before().group("g"));
+    host.must_push("g", "s", "m");
+    assert!(local.wait_until(SOON, |local| {
+        host.must_push("well", "s", "m");
+        puts(local, "g").len() >= 3
+    }));
+    let tries = puts(&local, "g");
+    in_upper_halves(&[tries[2].at - tries[1].at], &[2000]);
+}
+
+#[test]
+fn agent_row_throttling_slows_the_account_down_to_a_request_in_2_s_rather_than_one_target() {
+    let waits = waits(Rule::error("ThrottlingException", 400), 8);
+    assert!(waits.iter().all(|wait| *wait > Duration::from_millis(400)), "{waits:?}");
+    assert!(waits[6] > Duration::from_millis(1300), "{waits:?}");
+    assert!(waits.iter().all(|wait| *wait < Duration::from_millis(2800)), "{waits:?}");
 }
 
 #[test]

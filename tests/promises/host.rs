@@ -2,7 +2,8 @@
 
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::{null, null_mut};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ::cwl_sink::ffi::*;
 use cwl_local::{Local, Options, RequestRecord, Rule};
@@ -23,6 +24,18 @@ pub fn denied(groups: &str) -> Rule {
 /// The time of day in milliseconds.
 pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64
+}
+
+/// Whether that comes true soon. For what shows on the host's side; what shows at the endpoint is waited for there.
+pub fn eventually(comes_true: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + SOON;
+    while !comes_true() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    true
 }
 
 /// The text of the calling thread's last error.

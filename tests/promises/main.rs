@@ -11,6 +11,7 @@ mod bytes;
 mod credentials;
 mod flush_and_shutdown;
 mod header;
+mod isolation;
 mod limits;
 mod missing_groups;
 mod poison_pill;

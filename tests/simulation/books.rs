@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cwl_sink::ack::Reason;
 use cwl_sink::queue::Queue;
-use std::sync::Arc;
+use std::sync::Weak;
 use tokio::time::Instant;
 
 use crate::models::{Breaker, Key};
@@ -72,6 +72,8 @@ pub struct Batch {
     pub perhaps_over: bool,
     /// It must have been.
     pub over: bool,
+    /// Its last failure may not have counted as one of its target's.
+    pub perhaps_returned: bool,
     /// Its target was created within the attempt, and it is sent again at once.
     pub continues: bool,
     /// It was the probe, and failed in a way that the clock may be behind: it goes out once more at once.
@@ -84,7 +86,9 @@ pub struct Batch {
 
 /// One queue: a target, or its twin for metrics.
 pub struct Line {
-    pub queue: Option<Arc<Queue>>,
+    /// The engine's own; gone when that has forgotten it.
+    pub queue: Weak<Queue>,
+    pub last_push: Option<Instant>,
     pub group: String,
     pub stream: String,
     pub emf: bool,
@@ -102,6 +106,9 @@ pub struct Line {
     /// The same when the shutdown began.
     pub excused_at_close: Duration,
     pub healthy: bool,
+    pub was_delivered: bool,
+    /// Its last request got no answer, and perhaps it was not blamed for that: others go before it.
+    pub suspect: bool,
 }
 
 /// What a source pushed and had accepted.
@@ -135,7 +142,8 @@ impl Line {
     /// A queue that nothing was pushed to.
     pub fn new(group: &str, stream: &str, emf: bool, healthy: bool) -> Self {
         Line {
-            queue: None,
+            queue: Weak::new(),
+            last_push: None,
             group: group.into(),
             stream: stream.into(),
             emf,
@@ -150,7 +158,19 @@ impl Line {
             excused: Duration::ZERO,
             excused_at_close: Duration::ZERO,
             healthy,
+            was_delivered: false,
+            suspect: false,
         }
+    }
+
+    /// Whether it has to show that it gets through, for certain.
+    pub fn is_on_trial(&self) -> bool {
+        !self.was_delivered || self.breaker.fails()
+    }
+
+    /// Whether it gets through, for certain.
+    pub fn is_steady(&self) -> bool {
+        self.was_delivered && !self.suspect && self.breaker.is_well()
     }
 
     /// Its name in a message.

@@ -2,7 +2,7 @@
 //! two steps it checks what must hold at any time.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use cwl_sink::breaker::State;
@@ -98,7 +98,8 @@ impl Driver {
             let mut world = self.service.world();
             world.tick();
             match self.rng.u32(..10) {
-                0 | 1 if self.scenario.endpoint_faults => world.lose_credentials(self.scenario.step_max * 10),
+                0 if self.scenario.endpoint_faults => world.lose_credentials(self.scenario.step_max * 10),
+                1 if self.scenario.endpoint_faults => world.go_down(self.scenario.step_max * 10),
                 2 if self.scenario.missing => {
                     let target = self.rng.usize(self.scenario.healthy..self.scenario.targets);
                     let line = &world.books.lines[2 * target];
@@ -201,6 +202,7 @@ impl Driver {
         drop(world);
         let now_ms = self.clock.now_ms();
         let timely = |stamp: &i64| (now_ms - 14 * 86_400_000..=now_ms + 7_200_000).contains(stamp);
+        self.service.world().forgets_if_gone(line)?;
         let queue = match self.engine.target(Some(&group), Some(&stream)) {
             Ok(queue) => queue,
             Err(PushError::Closed) => return Ok(true),
@@ -256,7 +258,12 @@ impl Driver {
         let now = world.tick().at;
         let World { books, scenario, .. } = &mut *world;
         let known = &mut books.lines[line];
-        known.queue = if emf { queue.emf_queue().cloned() } else { Some(queue) };
+        known.queue = if emf {
+            queue.emf_queue().map_or_else(Weak::new, Arc::downgrade)
+        } else {
+            Arc::downgrade(&queue)
+        };
+        known.last_push = Some(now);
         let inherited = known.last_timestamp_ms.filter(timely).unwrap_or(now_ms);
         known.last_timestamp_ms = wish.timestamp_ms.or(known.last_timestamp_ms);
         let first = books.pieces.len();
@@ -418,7 +425,7 @@ impl Driver {
         // A breaker whose batch had to make room opens for its next probe by then.
         sleep(Duration::from_secs(61)).await;
         for line in &self.service.world().books.lines {
-            let Some(queue) = &line.queue else { continue };
+            let Some(queue) = line.queue.upgrade() else { continue };
             let state = queue.snapshot();
             let stuck = match state.breaker {
                 State::Closed | State::HalfOpen(None) => state.in_flight + state.waiting_batches > 0,

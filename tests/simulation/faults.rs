@@ -21,13 +21,19 @@ pub enum Means {
     Create,
     /// Nobody sends until one gets through.
     Pause,
+    /// Everybody sends less; the target waits only when it is always the one.
+    Throttle,
 }
 
 impl Means {
     /// The longest wait after so many earlier failures in a row, in milliseconds. Half of it is the shortest.
     pub fn wait_ms(self, failures: u32) -> u64 {
         match self {
-            Means::Long => [2000, 4000].get(failures as usize).copied().unwrap_or(60_000),
+            Means::Pause if failures < 15 => {
+                [200, 400, 800, 1600, 3200].get(failures as usize).copied().unwrap_or(4000)
+            }
+            Means::Pause => 30_000,
+            Means::Long | Means::Throttle => [2000, 4000].get(failures as usize).copied().unwrap_or(60_000),
             _ => [200, 400, 800, 1600, 3200].get(failures as usize).copied().unwrap_or(60_000),
         }
     }
@@ -50,11 +56,10 @@ fn by_code(code: &str) -> Option<Means> {
         | "SignatureDoesNotMatch"
         | "RequestExpired"
         | "RequestTimeTooSkewed" => Means::Pause,
-        "ThrottlingException"
-        | "Throttling"
-        | "RequestLimitExceeded"
-        | "TooManyRequestsException"
-        | "ServiceUnavailableException"
+        "ThrottlingException" | "Throttling" | "RequestLimitExceeded" | "TooManyRequestsException" => {
+            Means::Throttle
+        }
+        "ServiceUnavailableException"
         | "ServiceUnavailable"
         | "InternalFailure"
         | "InternalServerError"
@@ -69,7 +74,8 @@ pub fn meaning(error: &ApiError) -> Means {
         return means;
     }
     match (error.status, error.failure) {
-        (Some(429 | 500..), _) => Means::Long,
+        (Some(429), _) => Means::Throttle,
+        (Some(500..), _) => Means::Long,
         (Some(_), _) => Means::Short,
         (None, Failure::TimedOut | Failure::Connection) => Means::Long,
         (None, Failure::NotSent) => Means::Pause,
@@ -85,6 +91,11 @@ pub fn error(failure: Failure, code: Option<&str>, status: Option<u16>) -> ApiEr
 /// No answer within the time-out.
 pub fn timed_out() -> ApiError {
     error(Failure::TimedOut, None, None)
+}
+
+/// No connection.
+pub fn refused() -> ApiError {
+    error(Failure::Connection, None, None)
 }
 
 /// The service's way to say that a group or a stream is missing.

@@ -5,7 +5,7 @@
 //! ([`books`]) and models of what may go out when ([`models`]) are compared with what the engine says and does:
 //! at every step by the driver, at every request by the service, and at the end ([`end`]).
 //!
-//! `SEEDS` says how many seeds are run, `START` from which on, and `SEED` runs one.
+//! `SEEDS` says how many seeds are run, `START` from which on, and `SEED` runs one; with `TRACE=1` it prints what happens.
 
 mod books;
 mod driver;

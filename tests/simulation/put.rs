@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::books::{Batch, message, token_of};
 use crate::faults::{self, Means, meaning};
-use crate::models::{End, Key, SLACK};
+use crate::models::{End, Key, Pause, SLACK};
 use crate::world::{Mood, World};
 
 #[derive(Deserialize)]
@@ -34,8 +34,13 @@ struct Entry<'a> {
     message: Cow<'a, str>,
 }
 
+/// After a throttled request everybody may be slowed for so long: the slowest pace is a request in 2 s, and some seconds
+/// after the next that is answered it is faster than anything here.
+const PACED: Duration = Duration::from_secs(20);
+
 /// A request that is to be answered so, after that time.
 pub struct Put {
+    pub call: u64,
     pub line: usize,
     pub key: Key,
     pub action: Action,
@@ -82,11 +87,11 @@ impl World {
         self.note("put", &[line as u64, key, request.body.bytes.len() as u64]);
         let kept = self.attempt_begins(line, key);
         self.check(kept);
-        self.calls += 1;
+        let call = self.call_begins(Some(line), request.body.bytes.len());
         let batch = self.batch(line, key);
         (batch.last_attempt, batch.flies) = (now.at, true);
         let (action, delay) = self.decide(line, key);
-        Some(Put { line, key, action, delay })
+        Some(Put { call, line, key, action, delay })
     }
 
     fn batch(&mut self, line: usize, key: Key) -> &mut Batch {
@@ -150,7 +155,7 @@ impl World {
             ));
         }
         let now = self.tick();
-        let promised = self.scenario.config.flush_interval + SLACK;
+        let promised = self.scenario.config.flush_interval + 2 * SLACK;
         let name = self.books.lines[line].name();
         for piece in &pieces {
             if let Some(other) = self.books.pieces[*piece].batch {
@@ -163,7 +168,9 @@ impl World {
             let event = &self.books.events[self.books.pieces[*piece].event];
             let waited = now.at - event.accepted_at;
             let free = waited.saturating_sub(self.books.lines[line].excused - event.excused);
-            if self.books.lines[line].healthy && free > promised {
+            // A batch that made room may have been one that failed with everybody; its target still waits for its turn.
+            let unclear = self.overflows(line) && self.paused > 0;
+            if self.books.lines[line].healthy && !unclear && free > promised {
                 self.breaks(format!(
                     "event {} of the healthy target {name} went out {waited:?} after its push, {free:?} of which it could have been sent",
                     self.books.pieces[*piece].event
@@ -183,6 +190,7 @@ impl World {
             is_final: false,
             perhaps_over: false,
             over: false,
+            perhaps_returned: false,
             continues: false,
             clock_tried: false,
             group_created: false,
@@ -239,7 +247,9 @@ impl World {
         let now = self.tick();
         let config = &self.scenario.config;
         let alone = config.target_concurrency == 1;
-        let may_skip = self.overflows(line) || now.closing || self.renewals_panicked > 0;
+        // One that a probe has with it while it renews credentials is out, though that does not show yet.
+        let probing = !alone && self.renewals > 0;
+        let may_skip = self.overflows(line) || now.closing || self.renewals_panicked > 0 || probing;
         let late = self.renewals > 0;
         let max_age = config.retry_max_age;
         let target_concurrency = config.target_concurrency;
@@ -251,7 +261,7 @@ impl World {
         let line = &mut self.books.lines[line];
         let name = line.name();
         let batch = line.batches.get_mut(&key).ok_or("no such batch")?;
-        batch.group_created = false;
+        (batch.group_created, batch.perhaps_returned) = (false, false);
         let fault = |what: String| Err(format!("{name}, batch {key}: {what}"));
         if batch.is_final || batch.flies {
             return fault("sent though it was final or in flight".into());
@@ -288,6 +298,9 @@ impl World {
         let mood = if self.healed || healthy { Mood::Fine } else { self.moods[line / 2] };
         let latency = self.rng.u64(0..=if self.healed { 5 } else { self.scenario.latency_max_ms });
         let mut delay = Duration::from_millis(latency);
+        if self.is_down() {
+            return (Action::Fail(faults::refused()), delay);
+        }
         if let Some(fault) = self.endpoint_fault() {
             self.met[fault] = true;
             return (Action::Fail(self.faults[fault].clone()), delay);
@@ -386,7 +399,6 @@ impl World {
     /// The answer goes out.
     pub fn put_ends(&mut self, line: usize, key: Key, action: Action) -> Result<RejectedEvents, ApiError> {
         self.tick();
-        self.calls -= 1;
         let (refused, error) = match action {
             Action::Take { refused, noted } => {
                 if !noted {
@@ -414,7 +426,8 @@ impl World {
                 self.books.delivered += u64::from(why.is_none());
                 self.books.rejected += u64::from(why.is_some());
             }
-            self.attempt_ended(line, key, End::Final, false);
+            self.books.lines[line].was_delivered = true;
+            self.attempt_ended(line, key, End::Final, Pause::No);
             return error.map_or(Ok(refused), Err);
         }
         let (Some(error), Some(means)) = (error, means) else { return Ok(refused) };
@@ -426,26 +439,32 @@ impl World {
     pub fn put_fails(&mut self, line: usize, key: Key, means: Means, error: &ApiError) {
         let now = self.tick();
         // A probe of the endpoint that got no answer has shown nothing.
-        let probe = self.gate.is_probe(line, key);
+        let (probe, was_probe) = (self.gate.is_probe(line, key), self.gate.was_probe(line, key));
         let unanswered = matches!(error.failure, Failure::TimedOut | Failure::Connection);
         let means = if probe && unanswered { Means::Pause } else { means };
+        // Whether it is the endpoint's fault, or the target's, cannot be told from one request.
+        let either = means == Means::Throttle || unanswered;
         let config = &self.scenario.config;
-        let (max_age, may_create) = (config.retry_max_age, config.create_log_stream);
+        let (max_age, may_create, slow_after) =
+            (config.retry_max_age, config.create_log_stream, config.slow_after);
         let queue = &self.books.lines[line];
         let fresh = queue.created_at.is_some_and(|at| now.at - at < Duration::from_secs(5));
         let group = queue.group.clone();
-        let (shortest, longest) =
-            queue.breaker.next_wait(key, if means == Means::Long { Means::Long } else { Means::Short });
+        let (shortest, longest) = queue.breaker.next_wait(
+            key,
+            if matches!(means, Means::Long | Means::Throttle) { Means::Long } else { Means::Short },
+        );
         let batch = self.batch(line, key);
         batch.last_code = error.code.clone();
+        let mut suspect = false;
         let clock_tried = std::mem::take(&mut batch.clock_tried);
         match means {
-            Means::Delivered => self.attempt_ended(line, key, End::Final, false),
+            Means::Delivered => self.attempt_ended(line, key, End::Final, Pause::No),
             Means::Never => {
                 batch.never = true;
-                self.attempt_ended(line, key, End::Final, false);
+                self.attempt_ended(line, key, End::Final, Pause::No);
             }
-            Means::Pause if probe && may_be_the_clock(error) && !clock_tried => {
+            Means::Pause if was_probe && may_be_the_clock(error) && !clock_tried => {
                 (batch.clock_tried, batch.continues) = (true, true);
             }
             Means::Pause => {
@@ -453,24 +472,44 @@ impl World {
                 batch.last_wait = longest;
                 batch.perhaps_over = now.closing || now.at + longest > batch.first_attempt + max_age;
                 let end = if batch.perhaps_over { End::ReturnedOrOver } else { End::Returned };
-                self.attempt_ended(line, key, end, true);
+                suspect = unanswered;
+                self.attempt_ended(line, key, end, if unanswered { Pause::Unanswered } else { Pause::Sure });
             }
             Means::Create if may_create && !fresh => {
                 if self.creating.contains_key(&group) {
-                    return self.attempt_ended(line, key, End::Returned, false);
+                    return self.attempt_ended(line, key, End::Returned, Pause::No);
                 }
-                self.gate.ends(line, key, false, false, now);
+                self.gate.ends(line, key, Pause::No, false, now, slow_after);
                 self.creating.insert(group, (line, key));
             }
-            Means::Create | Means::Short | Means::Long => {
+            Means::Throttle | Means::Long if either => {
+                batch.last_wait = longest;
+                batch.perhaps_over = now.closing || now.at + longest > batch.first_attempt + max_age;
+                batch.over = now.at > batch.first_attempt + max_age;
+                batch.perhaps_returned = true;
+                suspect = unanswered;
+                let end = if batch.perhaps_over {
+                    End::EitherOrOver(Means::Long)
+                } else {
+                    End::Either(Means::Long)
+                };
+                self.paused += 1;
+                match means {
+                    Means::Throttle => self.paced_until = Some(now.at + PACED),
+                    _ => self.gate.perhaps_fails(line, key, now),
+                }
+                self.attempt_ended(line, key, end, Pause::No);
+            }
+            Means::Create | Means::Short | Means::Long | Means::Throttle => {
                 batch.last_wait = longest;
                 batch.perhaps_over = now.closing || now.at + longest > batch.first_attempt + max_age;
                 batch.over = now.at + shortest > batch.first_attempt + max_age;
                 let means = if means == Means::Long { Means::Long } else { Means::Short };
                 let end = if batch.perhaps_over { End::PerhapsOver(means) } else { End::Retry(means) };
-                self.attempt_ended(line, key, end, false);
+                self.attempt_ended(line, key, end, Pause::No);
             }
         }
+        self.books.lines[line].suspect = suspect;
     }
 }
 

@@ -79,6 +79,10 @@ impl Scenario {
             if rng.u32(..4) == 0 { config.concurrency.min(rng.usize(1..=4)) } else { 1 };
         config.flush_interval = Duration::from_millis(*pick(&mut rng, &[1, 100, 1000, 5000, 60_000]));
         config.request_timeout = Duration::from_millis(rng.u64(500..=30_000));
+        config.slow_after = Duration::from_millis(*pick(&mut rng, &[600, 1000, 10_000]));
+        if rng.bool() {
+            config.target_idle = Duration::from_millis(rng.u64(1000..60_000));
+        }
         config.when_full = *pick(&mut rng, &[WhenFull::Reject, WhenFull::DropOldest, WhenFull::Block]);
         (config.buffer_max_bytes, config.target_buffer_max_bytes) = match rng.u32(..4) {
             0 => (64 << 20, 16 << 20),

@@ -7,7 +7,7 @@ use cwl_sink::logs_api::{Answer, ApiError, LogsApi, PutLogEvents, RejectedEvents
 use tokio::time::sleep;
 
 use crate::faults::{self, Means, meaning};
-use crate::models::{End, Key};
+use crate::models::{End, Key, Pause};
 use crate::put::{Action, Put};
 use crate::world::{Mood, World};
 
@@ -21,6 +21,7 @@ pub struct Service(pub Arc<Mutex<World>>);
 /// A call under way: dropped before its end, its attempt was cut off.
 struct Flight {
     service: Service,
+    call: u64,
     what: Option<What>,
 }
 
@@ -36,8 +37,8 @@ impl Service {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn flight(&self, what: What) -> Flight {
-        Flight { service: self.clone(), what: Some(what) }
+    fn flight(&self, call: u64, what: What) -> Flight {
+        Flight { service: self.clone(), call, what: Some(what) }
     }
 
     /// The run has failed. What the engine hears now takes its time, so that it cannot go on for ever at one instant.
@@ -47,10 +48,10 @@ impl Service {
     }
 
     async fn create(&self, call: Creating, group: &str, stream: &str) -> Result<(), ApiError> {
-        let Some((line, key, answer, delay)) = self.world().create_begins(call, group, stream) else {
+        let Some((number, line, key, answer, delay)) = self.world().create_begins(call, group, stream) else {
             return Self::cannot_be_answered().await;
         };
-        let mut flight = self.flight(What::Create(line, key));
+        let mut flight = self.flight(number, What::Create(line, key));
         sleep(delay).await;
         let Some(answer) = answer else { std::panic::panic_any(SimulatedPanic) };
         flight.what = None;
@@ -60,23 +61,30 @@ impl Service {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        let Some(what) = self.what else { return };
         let mut world = self.service.world();
         let now = world.tick();
-        world.calls -= 1;
+        world.calls.remove(&self.call);
+        let Some(what) = self.what else { return };
         match what {
+            // The engine itself ended it, for others that wait for its place in the slow lane.
+            What::Put(line, key) | What::Create(line, key) if !world.stopped && !std::thread::panicking() => {
+                world.note("cancelled", &[line as u64, key]);
+                world.cancelled += 1;
+                world.creating.retain(|_, creator| *creator != (line, key));
+                world.put_fails(line, key, Means::Long, &faults::timed_out());
+            }
             What::Put(line, key) | What::Create(line, key) => {
                 world.note("cut", &[line as u64, key]);
                 world.creating.retain(|_, creator| *creator != (line, key));
                 if let Some(batch) = world.books.lines[line].batches.get_mut(&key) {
                     batch.panicked = true;
                 }
-                world.attempt_ended(line, key, End::Broken, false);
+                world.attempt_ended(line, key, End::Broken, Pause::No);
             }
             What::Renewal => {
                 world.renewals_panicked += 1;
                 world.renewal_lost(true);
-                world.gate.broke(now);
+                world.gate.broke(now, self.call);
             }
         }
     }
@@ -93,10 +101,10 @@ pub enum Creating {
 impl LogsApi for Service {
     fn put_log_events<'a>(&'a self, request: PutLogEvents<'a>) -> Answer<'a, RejectedEvents> {
         Box::pin(async move {
-            let Some(Put { line, key, action, delay }) = self.world().put_begins(&request) else {
+            let Some(Put { call, line, key, action, delay }) = self.world().put_begins(&request) else {
                 return Self::cannot_be_answered().await;
             };
-            let mut flight = self.flight(What::Put(line, key));
+            let mut flight = self.flight(call, What::Put(line, key));
             sleep(delay).await;
             if matches!(action, Action::Panic) {
                 std::panic::panic_any(SimulatedPanic);
@@ -120,44 +128,43 @@ impl LogsApi for Service {
 
     fn renew_credentials(&self) -> Answer<'_, ()> {
         Box::pin(async move {
-            let (delay, panics) = self.world().renewal_begins();
-            let mut flight = self.flight(What::Renewal);
+            let (call, delay, panics) = self.world().renewal_begins();
+            let mut flight = self.flight(call, What::Renewal);
             sleep(delay).await;
             if panics {
                 std::panic::panic_any(SimulatedPanic);
             }
             flight.what = None;
-            self.world().renewal_ends()
+            self.world().renewal_ends(call)
         })
     }
 }
 
 /// A creation's answer to come (none: a panic), for which batch, and when.
-type Creation = (usize, Key, Option<Result<(), ApiError>>, Duration);
+type Creation = (u64, usize, Key, Option<Result<(), ApiError>>, Duration);
 
 impl World {
-    fn renewal_begins(&mut self) -> (Duration, bool) {
+    fn renewal_begins(&mut self) -> (u64, Duration, bool) {
         let now = self.tick();
         self.renewals += 1;
-        let kept = self.gate.renews(now);
+        let call = self.call_begins(None, 0);
+        let kept = self.gate.renews(now, call, self.scenario.config.slow_after);
         self.check(kept);
-        self.calls += 1;
         self.note("renew", &[]);
         let panics = !self.healed && self.scenario.panics && self.rng.u32(..20) == 0;
         let most = if self.healed { 5 } else { *crate::scenario::pick(&mut self.rng, &[0, 5, 2000]) };
-        (Duration::from_millis(self.rng.u64(0..=most)), panics)
+        (call, Duration::from_millis(self.rng.u64(0..=most)), panics)
     }
 
-    fn renewal_ends(&mut self) -> Result<(), ApiError> {
+    fn renewal_ends(&mut self, call: u64) -> Result<(), ApiError> {
         let now = self.tick();
-        self.calls -= 1;
         let gone = self.credentials_gone.filter(|(until, _)| now.at < *until);
         let failed = gone.is_some_and(|(_, fault)| self.faults[fault] == faults::not_sent());
         if gone.is_none() {
             self.renewal_needed = false;
         }
         self.paused += u32::from(failed);
-        self.gate.renewed(!failed, now);
+        self.gate.renewed(!failed, now, call, self.scenario.config.slow_after);
         if failed {
             self.renewal_lost(false);
         }
@@ -172,7 +179,7 @@ impl World {
             self.breaks(format!("{call:?} of {group}/{stream} was asked for, but nothing was missing there"));
             return None;
         };
-        self.calls += 1;
+        let call_number = self.call_begins(Some(line), 0);
         let mood = if self.healed { Mood::Fine } else { self.moods[line / 2] };
         let latency = self.rng.u64(0..=if self.healed { 5 } else { self.scenario.latency_max_ms });
         let mut delay = Duration::from_millis(latency);
@@ -200,7 +207,7 @@ impl World {
             (None, Mood::Panicking(percent)) if self.rng.u32(..100) < percent / 4 => None,
             _ => Some(real),
         };
-        Some((line, key, answer, delay))
+        Some((call_number, line, key, answer, delay))
     }
 
     fn create_ends(
@@ -211,7 +218,6 @@ impl World {
         answer: Result<(), ApiError>,
     ) -> Result<(), ApiError> {
         let now = self.tick();
-        self.calls -= 1;
         let Some(&(line, key)) = self.creating.get(group) else { return answer };
         if answer.is_ok() {
             match call {

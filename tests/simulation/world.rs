@@ -6,13 +6,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use cwl_sink::clock::Clock;
+use cwl_sink::config::WhenFull;
 use cwl_sink::engine::Engine;
 use cwl_sink::logs_api::ApiError;
 use tokio::time::Instant;
 
 use crate::books::{Books, Line};
 use crate::faults::{self, Means, meaning};
-use crate::models::{End, Gate, Key, Now};
+use crate::models::{Breaker, End, Gate, Key, Now, Pause};
 use crate::scenario::{Scenario, pick};
 
 /// The true time of day at the start of a run.
@@ -35,6 +36,29 @@ pub enum Mood {
     Panicking(u32),
 }
 
+/// A call under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    begun: Instant,
+    /// For which target, if for one.
+    line: Option<usize>,
+    /// Memory that its batch holds, at most.
+    bytes: usize,
+    /// That one gets through; none where it cannot be told from here.
+    steady: Option<bool>,
+}
+
+/// A time in which the endpoint is down.
+#[derive(Clone, Copy, Debug)]
+pub struct Outage {
+    begun: Instant,
+    until: Instant,
+    requests: usize,
+}
+
+/// A request may be thought slow from this age on, and its target then sends no other.
+const LAGS: Duration = Duration::from_millis(25);
+
 /// See the module.
 pub struct World {
     pub scenario: Scenario,
@@ -52,16 +76,30 @@ pub struct World {
     pub gate: Gate,
     /// Nobody has credentials until then, and so every request meets this fault.
     pub credentials_gone: Option<(Instant, usize)>,
+    /// Nobody gets an answer until then.
+    pub outage: Option<Outage>,
     /// Credentials are good again only once they were renewed.
     pub renewal_needed: bool,
     pub renewals: u32,
     pub renewals_panicked: u32,
+    /// Requests that the engine ended for others that waited for their place in the slow lane.
+    pub cancelled: u32,
+    /// Targets that the engine forgot and that were pushed to again.
+    pub forgotten: u32,
     /// Requests that were answered with something that pauses everybody.
     pub paused: u32,
     pub requests: u64,
-    /// Attempts under way.
-    pub calls: usize,
+    /// Calls under way, by number.
+    pub calls: BTreeMap<u64, Call>,
+    calls_begun: u64,
+    /// How long in all a target on trial could not be sent to: no seat for it, or the endpoint paused.
     pub blocked: Duration,
+    /// The same for one that gets through.
+    blocked_steady: Duration,
+    /// Everybody is slowed until then, perhaps.
+    pub paced_until: Option<Instant>,
+    /// Most requests in flight at the last look.
+    limit: usize,
     pub healed: bool,
     pub closed_at: Option<Instant>,
     /// Everything was final before the time-out of the shutdown.
@@ -70,6 +108,8 @@ pub struct World {
     pub engine: Weak<Engine>,
     /// The first promise that was seen broken.
     pub broken: Option<String>,
+    /// Whether what happens is printed.
+    told: bool,
     /// A hash of all that happened.
     pub trace: u64,
     start: Instant,
@@ -105,7 +145,7 @@ impl World {
         let now = Instant::now();
         World {
             met: vec![false; faults.len()],
-            scenario,
+            healed: false,
             books,
             rng,
             faults,
@@ -115,22 +155,30 @@ impl World {
             creating: BTreeMap::new(),
             gate: Gate::default(),
             credentials_gone: None,
+            outage: None,
             renewal_needed: false,
             renewals: 0,
             renewals_panicked: 0,
+            cancelled: 0,
+            forgotten: 0,
             paused: 0,
             requests: 0,
-            calls: 0,
+            calls: BTreeMap::new(),
+            calls_begun: 0,
             blocked: Duration::ZERO,
-            healed: false,
+            blocked_steady: Duration::ZERO,
+            paced_until: None,
+            limit: scenario.config.concurrency,
             closed_at: None,
             closed_in_time: false,
             stopped: false,
             engine: Weak::new(),
             broken: None,
+            told: std::env::var_os("TRACE").is_some(),
             trace: 0xcbf2_9ce4_8422_2325,
             start: now,
             last_tick: now,
+            scenario,
         }
     }
 
@@ -156,6 +204,9 @@ impl World {
             return;
         }
         let at = (self.last_tick - self.start).as_millis() as u64;
+        if self.told {
+            eprintln!("{at} ms: {what} {numbers:?}");
+        }
         let bytes = what.bytes().map(u64::from);
         for number in bytes.chain([at]).chain(numbers.iter().copied()) {
             self.trace = (self.trace ^ number).wrapping_mul(0x0100_0000_01b3).rotate_left(7);
@@ -167,19 +218,108 @@ impl World {
         // Once stopped, the runtime is going, and with it its time.
         let at = if self.stopped { self.last_tick } else { Instant::now() };
         let passed = at - self.last_tick;
-        self.last_tick = at;
         if passed > Duration::ZERO {
-            let blocked = self.gate.is_closed() || self.calls >= self.scenario.config.concurrency;
-            if blocked {
-                self.blocked += passed;
-            }
-            for line in &mut self.books.lines {
-                if blocked || line.flying >= self.scenario.config.target_concurrency {
-                    line.excused += passed;
-                }
+            let trial = self.blocked_until(at, false) - self.last_tick;
+            let steady = self.blocked_until(at, true) - self.last_tick;
+            self.blocked += trial;
+            self.blocked_steady += steady;
+            let most = self.scenario.config.target_concurrency;
+            for (index, line) in self.books.lines.iter_mut().enumerate() {
+                let excused = if line.is_steady() { steady } else { trial };
+                let lags = |call: &Call| call.line == Some(index) && at - call.begun >= LAGS;
+                let busy = line.flying >= most
+                    || line.breaker.may_wait()
+                    || (line.flying > 0 && self.calls.values().any(lags));
+                line.excused += if busy { passed } else { excused };
             }
         }
+        self.last_tick = at;
+        if let Some(engine) = self.engine.upgrade().filter(|_| !self.stopped) {
+            self.limit = engine.concurrency_limit();
+        }
         Now { at, blocked: self.blocked, closing: self.closed_at.is_some() }
+    }
+
+    /// What the engine has forgotten of a target is forgotten here; it may forget one only when that is idle.
+    pub fn forgets_if_gone(&mut self, line: usize) -> Result<(), String> {
+        let now = self.tick();
+        let Self { books, scenario, renewals_panicked, .. } = self;
+        let line = &mut books.lines[line];
+        let Some(last_push) = line.last_push.filter(|_| line.queue.strong_count() == 0) else {
+            return Ok(());
+        };
+        let idle = now.at - last_push;
+        let overflows = scenario.config.when_full == WhenFull::DropOldest || line.emf;
+        let unseen = overflows || *renewals_panicked > 0;
+        let given_up = |key: &Key| line.batches[key].perhaps_over || unseen;
+        if idle < scenario.config.target_idle || !line.unfinished.iter().all(given_up) {
+            let left: Vec<_> = line.unfinished.iter().map(|key| &line.batches[key]).collect();
+            return Err(format!("{} was forgotten {idle:?} after its last event ({left:?})", line.name()));
+        }
+        (line.last_push, line.last_timestamp_ms, line.created_at) = (None, None, None);
+        line.was_delivered = false;
+        line.breaker = Breaker::default();
+        self.forgotten += 1;
+        Ok(())
+    }
+
+    /// Until when, at most until `at`, a target that gets through (or one on trial) can have found no seat since the
+    /// last look. Requests hold a seat until they are slow, and those on trial never more than half of the seats.
+    fn blocked_until(&self, at: Instant, steady: bool) -> Instant {
+        let paced = self.paced_until.is_some_and(|until| until > self.last_tick);
+        // Whose batch a probe has with it while it renews credentials cannot be told.
+        let renewing = self.calls.values().any(|call| call.line.is_none());
+        // While the endpoint is coming back, who goes when is not promised; that all goes in the end is.
+        let coming_back = self.limit < self.scenario.config.concurrency;
+        if self.gate.is_closed() || paced || renewing || coming_back {
+            return at;
+        }
+        let half = (self.limit / 2).max(1);
+        let begun = |but: bool| {
+            let calls = self.calls.values().filter(move |call| call.steady != Some(but));
+            let mut begun: Vec<_> = calls.map(|call| call.begun).collect();
+            begun.sort_by(|one, other| other.cmp(one));
+            begun
+        };
+        let for_certain = |call: &&Call| call.steady == Some(false);
+        let mut trial_seats: Vec<_> =
+            self.calls.values().filter(for_certain).map(|call| call.begun).collect();
+        trial_seats.sort_by(|one, other| other.cmp(one));
+        trial_seats.truncate(half);
+        let all_slow_after = |mut begun: Vec<Instant>, seats: usize| {
+            begun.sort_by(|one, other| other.cmp(one));
+            begun.get(seats - 1).map_or(self.last_tick, |begun| *begun + self.scenario.config.slow_after)
+        };
+        let until = all_slow_after([begun(false), trial_seats].concat(), self.limit);
+        let until = match steady {
+            true => until,
+            // A slow one waits for its place in the slow lane.
+            false if self.slow_lane_may_be_full(at) => at,
+            false => until.max(all_slow_after(begun(true), half)),
+        };
+        until.clamp(self.last_tick, at)
+    }
+
+    /// Whether those that lag may be all that the slow lane has room for: it is made for 24 or more, and a quarter of
+    /// the memory.
+    fn slow_lane_may_be_full(&self, at: Instant) -> bool {
+        let lagging = || self.calls.values().filter(|call| at - call.begun >= LAGS);
+        let bytes: usize = lagging().map(|call| call.bytes).sum();
+        lagging().count() >= 24 || bytes >= self.scenario.config.buffer_max_bytes / 4
+    }
+
+    /// A call begins.
+    pub fn call_begins(&mut self, line: Option<usize>, body_bytes: usize) -> u64 {
+        self.calls_begun += 1;
+        let steady = line.and_then(|line| {
+            let line = &self.books.lines[line];
+            if line.is_on_trial() { Some(false) } else { line.is_steady().then_some(true) }
+        });
+        self.calls.insert(
+            self.calls_begun,
+            Call { begun: self.last_tick, line, bytes: 2 * body_bytes + 2000, steady },
+        );
+        self.calls_begun
     }
 
     /// The shutdown begins.
@@ -206,7 +346,7 @@ impl World {
         let config = &self.scenario.config;
         let (total, each) = (config.buffer_max_bytes, config.target_buffer_max_bytes);
         let over = self.books.lines.iter().find_map(|line| {
-            let held = line.queue.as_ref()?.buffered_bytes();
+            let held = line.queue.upgrade()?.buffered_bytes();
             (held > each).then(|| format!("target {} holds {held} bytes of {each}", line.name()))
         });
         if let Some(over) = over {
@@ -226,6 +366,7 @@ impl World {
         self.healed = true;
         self.moods.fill(Mood::Fine);
         self.credentials_gone = None;
+        self.outage = None;
         self.renewal_needed = false;
         for line in &self.books.lines {
             self.groups.entry(line.group.clone()).or_default();
@@ -275,6 +416,34 @@ impl World {
         self.renewal_needed = self.rng.bool();
     }
 
+    /// Takes the endpoint down for a while.
+    pub fn go_down(&mut self, at_most: Duration) {
+        let begun = self.tick().at;
+        self.outage = Some(Outage { begun, until: begun + at_most.mul_f64(self.rng.f64()), requests: 0 });
+    }
+
+    /// Whether the endpoint is down. It must not be asked much meanwhile: each target may find out for itself what it is
+    /// like to be alone, and again; then there are probes, at the pace of the shortest waits.
+    pub fn is_down(&mut self) -> bool {
+        let now = self.tick();
+        let Some(outage) = self.outage.as_mut().filter(|outage| now.at < outage.until) else { return false };
+        outage.requests += 1;
+        let outage = *outage;
+        let lasted = now.at - outage.begun;
+        let waits = |failures| Duration::from_millis(Means::Pause.wait_ms(failures)) / 2;
+        let mut spent = Duration::ZERO;
+        let is_over = |failures: &u32| {
+            spent += waits(*failures);
+            spent > lasted
+        };
+        let probes = (0..u32::MAX).find(is_over).unwrap_or(0) as usize;
+        let most = 4 * self.scenario.targets + self.scenario.config.concurrency + 40 + probes;
+        if outage.requests > most && !now.closing {
+            self.breaks(format!("{} requests in an outage of {lasted:?}, {most} at most", outage.requests));
+        }
+        true
+    }
+
     /// The fault that every request meets now, if any.
     pub fn endpoint_fault(&mut self) -> Option<usize> {
         let (until, fault) = self.credentials_gone?;
@@ -286,16 +455,22 @@ impl World {
     }
 
     /// An attempt at a batch ended.
-    pub fn attempt_ended(&mut self, line: usize, key: Key, end: End, paused: bool) {
+    pub fn attempt_ended(&mut self, line: usize, key: Key, end: End, pause: Pause) {
         let now = self.tick();
-        self.paused += u32::from(paused);
-        self.gate.ends(line, key, paused, end == End::Broken, now);
+        self.paused += u32::from(pause != Pause::No);
+        let slow_after = self.scenario.config.slow_after;
+        self.gate.ends(line, key, pause, end == End::Broken, now, slow_after);
         let unclear = self.overflows(line) || self.renewals_panicked > 0 || self.closed_at.is_some();
         let alone = self.scenario.config.target_concurrency == 1;
         let line = &mut self.books.lines[line];
         line.flying -= 1;
+        line.suspect = false;
         let more_failed = line.more_failed(key);
-        let unclear = unclear || line.unfinished.iter().any(|key| line.batches[key].perhaps_over);
+        let unclear = unclear
+            || line.unfinished.iter().any(|key| {
+                let batch = &line.batches[key];
+                batch.perhaps_over || batch.perhaps_returned
+            });
         if let Some(batch) = line.batches.get_mut(&key) {
             batch.flies = false;
             batch.last_answer = Some(now.at);
@@ -330,7 +505,7 @@ impl World {
 
     /// Whether the oldest events of the queue may make room for others.
     pub fn overflows(&self, line: usize) -> bool {
-        self.scenario.config.when_full == cwl_sink::config::WhenFull::DropOldest || self.books.lines[line].emf
+        self.scenario.config.when_full == WhenFull::DropOldest || self.books.lines[line].emf
     }
 }
 

@@ -1,0 +1,145 @@
+//! What changes of a queue, all of it under its one lock: where each batch is, and whether the next may go.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Counts, LastError};
+use crate::ack::{Outcome, Reason};
+use crate::batch::{Batch, OpenBatch};
+use crate::breaker::CircuitBreaker;
+use crate::countdown::Part;
+use crate::memory::Standing;
+use crate::pool::Line;
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) open: Option<OpenBatch>,
+    pub(super) waiting: VecDeque<Batch>,
+    pub(super) in_flight: Vec<u64>,
+    pub(super) breaker: CircuitBreaker,
+    /// In which line it stands.
+    pub(super) in_line: Option<Line>,
+    /// Waits for its group to be created by somebody else.
+    pub(super) parked: bool,
+    pub(super) closed: bool,
+    /// When it last took an event.
+    pub(super) used_at: Option<Instant>,
+    /// A flush timer is running for it.
+    pub(super) timer_armed: bool,
+    /// The open batch is to go out as soon as the queue may send, behind what waits: its time has come, or there was no
+    /// room for an event. Until then it goes on growing.
+    pub(super) due: bool,
+    /// Batches in flight that are in the slow lane. Meanwhile nothing else goes out.
+    pub(super) in_lane: Vec<u64>,
+    /// Its last answer took longer than `slow_after`, or did not come.
+    pub(super) slow: bool,
+    /// Its last request got no answer, for which it was not blamed.
+    pub(super) suspect: bool,
+    pub(super) next_batch: u64,
+    /// Timestamp of the last event that brought one.
+    pub(super) last_timestamp_ms: Option<i64>,
+    /// When its group or stream was last created by the sink.
+    pub(super) created_at: Option<Instant>,
+    pub(super) flushes: Vec<(u64, Part)>,
+    pub(super) counts: Counts,
+    pub(super) last_error: Option<LastError>,
+    /// When a batch of it last failed, while it fails.
+    pub(super) failed_at: Option<Instant>,
+    /// When its breaker lets the next batch go, while it is open.
+    pub(super) next_attempt: Option<Instant>,
+    /// How often in a row it was throttled though others got through in between, and their answers by the last time.
+    pub(super) throttled: (u32, u64),
+}
+
+impl State {
+    /// Whether nothing of it has failed since the service last answered for a batch.
+    pub(super) fn is_well(&self) -> bool {
+        self.breaker.is_closed() && self.breaker.failures() == 0
+    }
+
+    pub(super) fn is_idle(&self, since: Instant) -> bool {
+        let used = self.used_at.is_some_and(|at| at > since);
+        let empty = self.open.as_ref().is_none_or(OpenBatch::is_empty) && !self.is_under_way();
+        !used && empty && self.flushes.is_empty()
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        match self.is_well() {
+            false => Standing::Failing,
+            true if self.was_heard() => Standing::GetsThrough,
+            true => Standing::Unheard,
+        }
+    }
+
+    /// Whether the service ever took a request of it, be it that it refused events in it by their age.
+    pub(super) fn was_heard(&self) -> bool {
+        let ended = |outcome: Outcome| self.counts.outcomes[outcome.index()];
+        ended(Outcome::Delivered) + ended(Outcome::Rejected) > 0
+    }
+
+    pub(super) fn line(&self) -> Line {
+        match self.standing() {
+            _ if self.slow => Line::Slow,
+            _ if self.suspect => Line::Trial,
+            Standing::GetsThrough => Line::Steady,
+            Standing::Unheard => Line::New,
+            Standing::Failing => Line::Trial,
+        }
+    }
+
+    /// Whether batches of it wait or are in flight.
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.waiting.is_empty() || !self.in_flight.is_empty()
+    }
+
+    pub(super) fn seal(&mut self) {
+        self.due = false;
+        if let Some(open) = self.open.take().filter(|open| !open.is_empty()) {
+            self.waiting.push_back(open.seal());
+        }
+    }
+
+    /// Memory that giving up all that waits would give back.
+    pub(super) fn bytes_to_free(&self) -> usize {
+        self.waiting.iter().map(Batch::bytes_to_free).sum()
+    }
+
+    /// Gives up the oldest batch that waits. False when none does.
+    pub(super) fn drop_front(&mut self) -> bool {
+        let Some(batch) = self.waiting.pop_front() else { return false };
+        self.counts.outcomes[Outcome::Dropped.index()] += batch.events() as u64;
+        batch.settle(Reason::Overflow.into());
+        true
+    }
+
+    pub(super) fn may_send(&self, target_concurrency: usize) -> bool {
+        (!self.waiting.is_empty() || (self.due && self.open.as_ref().is_some_and(|open| !open.is_empty())))
+            && !self.parked
+            && self.in_lane.is_empty()
+            && self.in_flight.len() < target_concurrency
+            && self.breaker.allows()
+    }
+
+    pub(super) fn landed(&mut self, batch: &Batch, slow_after: Duration) {
+        self.in_flight.retain(|id| *id != batch.id());
+        self.in_lane.retain(|id| *id != batch.id());
+        self.suspect = false;
+        self.slow = batch.last_attempt().is_some_and(|at| at.elapsed() >= slow_after);
+    }
+
+    pub(super) fn put_back(&mut self, batch: Batch, slow_after: Duration) {
+        self.landed(&batch, slow_after);
+        let place = self.waiting.partition_point(|other| other.id() < batch.id());
+        self.waiting.insert(place, batch);
+    }
+
+    /// The lowest id of a batch that is not final; all below are.
+    pub(super) fn first_unfinished(&self) -> u64 {
+        let open = self.open.as_ref().map(OpenBatch::id);
+        let waiting = self.waiting.front().map(Batch::id);
+        let in_flight = self.in_flight.iter().copied().min();
+        [open, waiting, in_flight].into_iter().flatten().min().unwrap_or(self.next_batch)
+    }
+}
