@@ -19,6 +19,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "target" / "mutations"
+# Of its own: cargo would take a broken library for the good one.
+BUILT = ROOT / "target" / "mutations-built"
 TABLE = ROOT / "tests" / "simulation" / "README.md"
 BEGIN, END = "<!-- mutations -->\n", "<!-- end of mutations -->\n"
 # The unbroken code takes about a minute for 2,000 seeds; a broken one may wait for what never comes.
@@ -40,7 +42,7 @@ def copy_tree():
 
 def simulate(seeds):
     """What the simulation says of the copy: `seed N` with the promise, `missed`, or what went wrong."""
-    env = os.environ | {"CARGO_TARGET_DIR": str(ROOT / "target"), "SEEDS": str(seeds), "RUST_BACKTRACE": "0"}
+    env = os.environ | {"CARGO_TARGET_DIR": str(BUILT), "SEEDS": str(seeds), "RUST_BACKTRACE": "0"}
     test = [os.environ.get("CARGO", "cargo"), "test", "--locked", "--quiet", "--test", "simulation"]
     built = subprocess.run([*test, "--no-run"], cwd=COPY, env=env, capture_output=True, text=True)
     if built.returncode != 0:

@@ -12,7 +12,7 @@
 //! It is a state machine without a lock, a clock or a task of its own; [`Pool`](crate::pool::Pool) holds it. Invariants:
 //!
 //! * while it is closed nothing goes out but one probe at a time, whatever the number of targets. A probe that takes
-//!   `slow_after` is not waited for any longer: the next may go;
+//!   `slow_after`, and then longer and longer, is not waited for: the next may go;
 //! * where it closed since nobody is answered, a few probes follow each other at once, each of another target: if it was
 //!   the targets' own fault after all, that shows soon;
 //! * the limit is halved at most once for the requests that were out together, grows by one after as many answers as
@@ -25,6 +25,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::pace::Pace;
+use crate::retry::Backoff;
 
 /// Targets that got through and now, one after the other, hear nothing: so many, and the endpoint is down.
 const SUSPICIONS: u32 = 3;
@@ -54,8 +55,8 @@ pub struct Endpoint {
     halved_at: Option<Instant>,
     pace: Pace,
     last_answer: Option<Instant>,
-    /// Answers so far, but for "throttled".
-    answers: u64,
+    /// Batches that were taken so far.
+    taken: u64,
     suspicions: u32,
     false_alarm: Option<Instant>,
 }
@@ -112,7 +113,7 @@ impl Endpoint {
             halved_at: None,
             pace: Pace::default(),
             last_answer: None,
-            answers: 0,
+            taken: 0,
             suspicions: 0,
             false_alarm: None,
         }
@@ -133,9 +134,14 @@ impl Endpoint {
         self.failures
     }
 
-    /// Answers so far, but for "throttled".
-    pub fn answers(&self) -> u64 {
-        self.answers
+    /// Batches that were taken so far.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Another batch was taken.
+    pub fn took(&mut self) {
+        self.taken += 1;
     }
 
     /// Whether a request may go out, as far as it is not a matter of the limit.
@@ -151,7 +157,13 @@ impl Endpoint {
     pub fn sent(&mut self, now: Instant, probe: bool) -> Option<u64> {
         let probe = probe.then(|| {
             self.probes += 1;
-            self.position = Position::Probing { probe: self.probes, until: now + self.slow_after };
+            let mut until = now + self.slow_after;
+            if matches!(self.position, Position::Probing { .. }) {
+                // The one before hangs: as good as a failure.
+                self.failures = self.failures.saturating_add(1);
+                until = until.max(now + Backoff::Endpoint.longest(self.failures));
+            }
+            self.position = Position::Probing { probe: self.probes, until };
             self.probes
         });
         self.pace.sent(now);
@@ -161,7 +173,6 @@ impl Endpoint {
     /// A request was answered, by whatever but "throttled". True when that opened the endpoint.
     pub fn answered(&mut self, now: Instant, probe: bool) -> bool {
         self.suspicions = 0;
-        self.answers += 1;
         self.last_answer = Some(now);
         self.pace.answered();
         self.answers_at_limit += 1;
@@ -177,13 +188,18 @@ impl Endpoint {
 
     /// A request was throttled: fewer at once, and slower. True when that opened the endpoint: it does answer.
     pub fn throttled(&mut self, now: Instant, sent: Instant, probe: bool) -> bool {
-        self.suspicions = 0;
-        self.last_answer = Some(now);
         let at_once = self.halved_at.is_some_and(|halved| sent < halved);
         if !at_once {
             self.halve(now);
             self.pace.throttled(now);
         }
+        self.heard(now, probe)
+    }
+
+    /// There was an answer, of which nothing follows but that the endpoint is there. True when that opened it.
+    pub fn heard(&mut self, now: Instant, probe: bool) -> bool {
+        self.suspicions = 0;
+        self.last_answer = Some(now);
         probe && self.opened()
     }
 

@@ -269,8 +269,10 @@ impl Engine {
                 }
                 Err(Refusal::Full) if drop_oldest && self.drop_oldest_of_others(queue, pieces) => continue,
                 Err(Refusal::Full) => {
-                    // Where nothing is on its way that would make room, open batches have to.
-                    if !self.stats.is_sending() && self.pool.is_empty() {
+                    // Where nothing is on its way that would make room, open batches have to. But a target that fails
+                    // has its share, and the batches of the others are not sent early for its sake.
+                    let fails = queue.standing() == Standing::Failing;
+                    if !fails && !self.stats.is_sending() && self.pool.is_empty() {
                         self.timers.seal_all();
                     }
                     return Err(PushError::Full {

@@ -4,10 +4,10 @@
 //! line once; the first of a line takes a free seat, gives its next batch one attempt, and leaves. Invariants:
 //!
 //! * one batch a turn, whatever a target's backlog; the lines take turns as well;
-//! * targets on trial (they failed, or were not heard of yet) never have more than half of the seats, so that the other
-//!   half is there at once for those that get through;
-//! * a request that takes long gives its seat up and finishes in the slow lane: when it is `slow_after` old, or much
-//!   older than requests are as a rule and somebody waits for its seat. So targets that never answer hold no seat;
+//! * targets on trial (they failed, or were not heard of yet) never have more than half of the seats, or one where there
+//!   is but one, so that the other half is there at once for those that get through;
+//! * a request that takes long gives its seat up when somebody waits for one, and finishes in the slow lane: when it is
+//!   `slow_after` old, or much older than requests are as a rule. So targets that never answer hold no seat;
 //! * the slow lane is bounded in number and bytes. A target that was slow the last time starts there, and holds no
 //!   seat at all; when a newcomer finds it full, the oldest is cancelled and tried again later;
 //! * seats are never more than the endpoint's limit, and while the endpoint is closed only its probe goes.
@@ -33,8 +33,10 @@ use crate::turn::Turn;
 const LANE_PER_WORKER: usize = 8;
 const LANE_MIN: usize = 32;
 
-/// The part of the slow lane that is kept for requests that turn out to be slow.
-const LANE_FOR_NEWCOMERS: usize = 4;
+/// The parts of the slow lane, in quarters, that targets which were slow before may fill: late ones, so that a quarter
+/// is left for requests that turn out to be slow, and those that never answer, so that late ones find room beside them.
+const LANE_QUARTERS_LATE: usize = 3;
+const LANE_QUARTERS_SLOW: usize = 2;
 
 /// The part of `buffer_max_bytes` whose batches may be in the slow lane.
 const LANE_BYTES_PART: usize = 4;
@@ -48,11 +50,13 @@ pub enum Line {
     New,
     /// It failed.
     Trial,
-    /// Its last answer was slow, or never came.
+    /// It gets through, but its last answer was slow.
+    Late,
+    /// Its last answer was slow, or never came, and it fails.
     Slow,
 }
 
-const LINES: [Line; 4] = [Line::Steady, Line::New, Line::Trial, Line::Slow];
+const LINES: [Line; 5] = [Line::Steady, Line::New, Line::Trial, Line::Late, Line::Slow];
 
 /// See the module.
 #[derive(Debug)]
@@ -250,7 +254,11 @@ impl Pool {
             self.standing.fetch_sub(1, Ordering::Relaxed);
             state.last = line as usize;
             let probe = state.endpoint.sent(now, probe);
-            let place = if line == Line::Slow && probe.is_none() { Place::Lane } else { Place::Seat(line) };
+            let place = if matches!(line, Line::Late | Line::Slow) && probe.is_none() {
+                Place::Lane
+            } else {
+                Place::Seat(line)
+            };
             let (number, cancel) = state.begin(queue.clone(), place, now);
             return Next::Go(Turn::new(engine.clone(), queue, number, probe, now, cancel), line);
         }
@@ -263,7 +271,8 @@ impl Pool {
             let may = match line {
                 Line::Steady => seat_free,
                 Line::New | Line::Trial => seat_free && state.trial_seats < state.trial_seats_max(),
-                Line::Slow => self.lane_has_room(state, self.lane_max - self.lane_max / LANE_FOR_NEWCOMERS),
+                Line::Late => self.lane_has_room(state, self.lane_max / 4 * LANE_QUARTERS_LATE),
+                Line::Slow => self.lane_has_room(state, self.lane_max / 4 * LANE_QUARTERS_SLOW),
             };
             may && !state.lines[*line as usize].is_empty()
         })

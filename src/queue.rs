@@ -417,6 +417,11 @@ impl Queue {
             return (None, effects);
         }
         state.in_line = None;
+        if line == Line::Steady && state.line() != line {
+            // It has failed since: to the end of the line that it belongs to.
+            self.settle_line(&mut state, &mut effects);
+            return (None, effects);
+        }
         let may_send = state.may_send(self.target_concurrency);
         if may_send && state.waiting.is_empty() {
             state.seal();

@@ -100,7 +100,7 @@ impl Backoff {
     const LONGEST: Duration = Duration::from_secs(60);
 
     /// The wait after `failures` earlier failures in a row, before jitter.
-    fn base(self, failures: u32) -> Duration {
+    pub fn longest(self, failures: u32) -> Duration {
         let (first, doublings, then) = match self {
             Backoff::Short => (Duration::from_millis(200), 5, Self::LONGEST),
             Backoff::Long => (Duration::from_secs(2), 2, Self::LONGEST),
@@ -113,7 +113,7 @@ impl Backoff {
     /// The wait after `failures` earlier failures in a row: uniform in the upper half of the base, so that
     /// targets that failed together do not come back together.
     pub fn delay(self, failures: u32, rng: &mut fastrand::Rng) -> Duration {
-        let base = self.base(failures);
+        let base = self.longest(failures);
         base / 2 + (base / 2).mul_f64(rng.f64())
     }
 }

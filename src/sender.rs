@@ -31,17 +31,20 @@ pub async fn attempt(engine: Arc<Engine>, mut turn: Turn, mut flight: InFlight) 
     turn.answered();
     let queue = flight.queue().clone();
     let Some((mut flight, creation)) = Creation::begin(&engine, flight) else { return };
+    turn.sends_again();
     let created = or_cancelled(&turn, create_target(&engine, &queue)).await;
     if created.is_ok() {
         queue.note_created(Instant::now());
     }
     drop(creation);
-    turn.sends_again();
     match created {
-        Ok(()) => match put(&engine, &turn, &mut flight).await {
-            Ok(rejected) => delivered(turn, flight, rejected),
-            Err(error) => after_failure(&engine, turn, flight, &error),
-        },
+        Ok(()) => {
+            turn.sends_again();
+            match put(&engine, &turn, &mut flight).await {
+                Ok(rejected) => delivered(turn, flight, rejected),
+                Err(error) => after_failure(&engine, turn, flight, &error),
+            }
+        }
         // What is wrong with a create is not wrong with the events: they are kept, whatever it is.
         Err(error) => match classify(&error) {
             Verdict::Drop | Verdict::Delivered => flight.failed(Backoff::Short, &error),
@@ -78,7 +81,7 @@ async fn probe(engine: &Engine, turn: &Turn, flight: &mut InFlight) -> Result<Re
 }
 
 fn delivered(mut turn: Turn, flight: InFlight, rejected: RejectedEvents) {
-    turn.answered();
+    turn.delivered();
     flight.delivered(rejected);
 }
 

@@ -132,7 +132,8 @@ pub struct Snapshot {
     /// Gauge: most requests in flight at present, those in the slow lane apart: the option `concurrency`, or less while
     /// the endpoint is in trouble.
     pub concurrency_limit: u64,
-    /// Gauge: requests that took longer than `slow_after_ms` and finish in the slow lane.
+    /// Gauge: requests in the slow lane: those that took long while others waited, and those of targets that were slow
+    /// the last time.
     pub requests_slow: u64,
     /// Requests that were answered with throttling.
     pub requests_throttled: u64,

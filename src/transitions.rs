@@ -2,7 +2,7 @@
 //! to act on, and not too often.
 //!
 //! A target that goes on failing for the same reason is not told of again. Where thousands fail at once, the first few
-//! are told, and then how many more; all of them stand in `cwl_stats_json`.
+//! are told, and with the next one later how many more; all of them stand in `cwl_stats_json`.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};

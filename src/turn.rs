@@ -78,19 +78,26 @@ impl Turn {
         }
     }
 
+    /// The service took its batch.
+    pub fn delivered(&mut self) {
+        self.answered();
+        self.engine.pool.endpoint(|endpoint, _| endpoint.took());
+    }
+
     /// The account sends more than it may, or, when this is false, its target alone is always the one that is throttled.
     pub fn throttled(&mut self) -> bool {
-        let (sent, answers) = (self.sent, self.engine.pool.endpoint(|endpoint, _| endpoint.answers()));
-        if self.queue.is_throttled_alone(answers) {
-            self.answered();
-            return false;
-        }
+        let (sent, taken) = (self.sent, self.engine.pool.endpoint(|endpoint, _| endpoint.taken()));
+        let alone = self.queue.is_throttled_alone(taken);
         self.note_time();
         let probe = self.probe.take().is_some();
-        if self.engine.pool.endpoint(|endpoint, now| endpoint.throttled(now, sent, probe)) {
+        let opened = self.engine.pool.endpoint(|endpoint, now| match alone {
+            true => endpoint.heard(now, probe),
+            false => endpoint.throttled(now, sent, probe),
+        });
+        if opened {
             info!("CloudWatch Logs can be reached again");
         }
-        true
+        !alone
     }
 
     /// A failure that would meet every target alike. Until when nothing is sent.

@@ -109,7 +109,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         key: "concurrency",
         kind: Kind::Integer(1, 256),
         default: "8",
-        help: "Most requests in flight at once, over all targets.",
+        help: "Most requests in flight at once, over all targets; slow ones come on top (`slow_after_ms`).",
         apply: store!(Integer, concurrency, size),
     },
     OptionSpec {

@@ -81,6 +81,7 @@ impl State {
 
     pub(super) fn line(&self) -> Line {
         match self.standing() {
+            Standing::GetsThrough if self.slow && !self.suspect => Line::Late,
             _ if self.slow => Line::Slow,
             _ if self.suspect => Line::Trial,
             Standing::GetsThrough => Line::Steady,

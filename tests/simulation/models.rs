@@ -167,7 +167,7 @@ impl Breaker {
 
     /// Whether its target may wait for its next try.
     pub fn may_wait(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.most > Duration::ZERO)
+        self.doubtful || self.open.as_ref().is_some_and(|open| open.most > Duration::ZERO)
     }
 
     /// Whether its target fails for certain.
