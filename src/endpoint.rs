@@ -13,8 +13,8 @@
 //!
 //! * while it is closed nothing goes out but one probe at a time, whatever the number of targets. A probe that takes
 //!   `slow_after`, and then longer and longer, is not waited for: the next may go;
-//! * where it closed since nobody is answered, a few probes follow each other at once, each of another target: if it was
-//!   the targets' own fault after all, that shows soon;
+//! * where it closed since nobody is answered, some probes follow each other at once, each of another target, for a part
+//!   of those that got through: if it was the targets' own fault after all, that shows soon;
 //! * the limit is halved at most once for the requests that were out together, grows by one after as many answers as
 //!   it lets out, and stays between 1 and `concurrency`;
 //! * blame falls where it belongs: a request without an answer counts for the endpoint only while nobody gets through
@@ -34,8 +34,14 @@ const SUSPICIONS: u32 = 3;
 const SUSPICIONS_AFTER_ALARM: u32 = 30;
 const ALARM_REMEMBERED: Duration = Duration::from_secs(30);
 
-/// So many probes follow each other at once.
-const QUICK_PROBES: u32 = 5;
+/// A part of the targets that get through is enough to tell an endpoint that is down from targets that are: so many
+/// probes follow each other at once, and never fewer or more than those numbers.
+const QUICK_PROBES_PART: usize = 3;
+const QUICK_PROBES_MIN: u32 = 5;
+const QUICK_PROBES_MAX: u32 = 32;
+
+/// Beyond so many targets that get through, it does not matter how many more there are.
+pub const WELL_COUNTED_MAX: usize = QUICK_PROBES_PART * QUICK_PROBES_MAX as usize;
 
 /// See the module.
 #[derive(Debug)]
@@ -44,6 +50,7 @@ pub struct Endpoint {
     /// How often it closed since it was last open, without the probes that follow each other at once.
     failures: u32,
     quick_probes: u32,
+    quick_probes_max: u32,
     probes: u64,
     slow_after: Duration,
     /// Most requests in flight, and where that may not grow beyond.
@@ -94,8 +101,8 @@ pub struct Unanswered {
     pub was_well: bool,
     /// When it last failed before this request, if it fails already.
     pub failed_before: Option<Instant>,
-    /// Whether some other target gets through.
-    pub others_well: bool,
+    /// How many other targets get through, counted up to [`WELL_COUNTED_MAX`].
+    pub others_well: usize,
 }
 
 impl Endpoint {
@@ -105,6 +112,7 @@ impl Endpoint {
             position: Position::Open,
             failures: 0,
             quick_probes: 0,
+            quick_probes_max: QUICK_PROBES_MIN,
             probes: 0,
             slow_after,
             limit: concurrency,
@@ -211,7 +219,7 @@ impl Endpoint {
         let silent_since = match request.failed_before {
             _ if request.was_well => request.sent,
             Some(failed) => failed,
-            None if request.others_well => return false,
+            None if request.others_well > 0 => return false,
             None => request.sent,
         };
         if last_answer >= silent_since {
@@ -220,7 +228,9 @@ impl Endpoint {
         self.suspicions += 1;
         let alarmed = self.false_alarm.is_some_and(|alarm| now - alarm < ALARM_REMEMBERED);
         let enough = if alarmed { SUSPICIONS_AFTER_ALARM } else { SUSPICIONS };
-        self.suspicions >= enough || (request.was_well && !request.others_well)
+        let most = u32::try_from(request.others_well / QUICK_PROBES_PART).unwrap_or(QUICK_PROBES_MAX);
+        self.quick_probes_max = most.clamp(QUICK_PROBES_MIN, QUICK_PROBES_MAX);
+        self.suspicions >= enough || (request.was_well && request.others_well == 0)
     }
 
     /// A failure that is everybody's: closed for so long, unless another failure said so already. Until when it is,
@@ -238,7 +248,7 @@ impl Endpoint {
             Position::Probing { probe: last, until } if probe != Some(last) => return (until, false),
             Position::Open | Position::Probing { .. } => {}
         }
-        let quick = unanswered && self.quick_probes < QUICK_PROBES;
+        let quick = unanswered && self.quick_probes < self.quick_probes_max;
         let until = if quick { now } else { now + wait };
         match quick {
             true => self.quick_probes += 1,
@@ -284,7 +294,7 @@ mod tests {
     const SLOW_AFTER: Duration = Duration::from_secs(1);
 
     fn well(sent: Instant) -> Unanswered {
-        Unanswered { sent, was_well: true, failed_before: None, others_well: true }
+        Unanswered { sent, was_well: true, failed_before: None, others_well: 20 }
     }
 
     fn ms(ms: u64) -> Duration {
@@ -341,7 +351,7 @@ mod tests {
         let blamed: Vec<_> =
             (1..4).map(|n| endpoint.blamed_for(start + ms(n + 1), well(start + ms(n)))).collect();
         assert_eq!(blamed, [false, false, true]);
-        let alone = Unanswered { others_well: false, ..well(start + ms(20)) };
+        let alone = Unanswered { others_well: 0, ..well(start + ms(20)) };
         endpoint.answered(start + ms(10), false);
         assert!(endpoint.blamed_for(start + ms(21), alone), "nobody else could show that it is not");
     }
@@ -372,7 +382,7 @@ mod tests {
         let mut endpoint = Endpoint::new(2, SLOW_AFTER);
         let start = Instant::now();
         let mut probe = None;
-        for _ in 0..QUICK_PROBES {
+        for _ in 0..QUICK_PROBES_MIN {
             assert_eq!(endpoint.failed(start, ms(150), probe, true).0, start);
             probe = endpoint.sent(start, true);
         }
@@ -380,6 +390,24 @@ mod tests {
         endpoint.sent(start + ms(150), true);
         assert!(endpoint.answered(start + ms(150), true));
         assert_eq!(endpoint.failures(), 0);
+    }
+
+    #[test]
+    fn the_more_targets_got_through_the_more_of_them_are_asked_at_once() {
+        for (others_well, expected) in [(0, 5), (20, 6), (70, 23), (10_000, 32)] {
+            let mut endpoint = Endpoint::new(2, SLOW_AFTER);
+            let start = Instant::now();
+            endpoint.answered(start, false);
+            while !endpoint.blamed_for(start + ms(1), Unanswered { others_well, ..well(start + ms(1)) }) {}
+            endpoint.failed(start, ms(150), None, true);
+            let quick = (0..100).take_while(|_| {
+                let at_once = endpoint.may_send(start) == May::Probe;
+                let probe = endpoint.sent(start, true);
+                endpoint.failed(start, ms(150), probe, true);
+                at_once
+            });
+            assert_eq!(quick.count(), expected, "of {others_well}");
+        }
     }
 
     /// Sends as fast as it may for so long to an account with that quota; how many were taken and how many throttled.

@@ -248,8 +248,7 @@ impl Pool {
                 }
             };
             let standing = &mut state.lines[line as usize];
-            // Where some of many fail, those that failed together may stand together: a probe takes any.
-            let place = if probe { engine.random_below(standing.len()) } else { 0 };
+            let place = if probe { likeliest(standing, engine) } else { 0 };
             let Some(queue) = standing.remove(place) else { return Next::Wait };
             self.standing.fetch_sub(1, Ordering::Relaxed);
             state.last = line as usize;
@@ -376,6 +375,17 @@ impl State {
             Place::Cancelled => {}
         }
     }
+}
+
+/// Where the one stands whose answer proves most: the service answered it last. It is looked for among so many, taken
+/// at random, since those that failed together may stand together.
+fn likeliest(standing: &VecDeque<Arc<Queue>>, engine: &Engine) -> usize {
+    const LOOKED_AT: usize = 64;
+    let any = |n| if standing.len() <= LOOKED_AT { n } else { engine.random_below(standing.len()) };
+    (0..standing.len().min(LOOKED_AT))
+        .map(any)
+        .max_by_key(|place| standing[*place].answered_at())
+        .unwrap_or(0)
 }
 
 /// Lets one after the other go, until the pool is closed.

@@ -20,7 +20,7 @@ use crate::breaker::{Failure, State as BreakerState, Ticket};
 use crate::countdown::Part;
 use crate::limits;
 use crate::logs_api::{ApiError, RejectedEvents};
-use crate::memory::{Account, Budget, Standing};
+use crate::memory::{Account, Budget, NoRoom, Standing};
 use crate::message::json_string;
 use crate::pool::Line;
 use state::State;
@@ -286,6 +286,16 @@ impl Queue {
         budget.admits(state.standing(), held, self.needs(pieces), used) && state.drop_front()
     }
 
+    fn open_batch(
+        &self,
+        id: u64,
+        first: &NewEvent<'_>,
+        standing: Standing,
+        now: Instant,
+    ) -> Result<OpenBatch, NoRoom> {
+        OpenBatch::open(id, &self.prefix, &self.account, &self.ledger, first, standing, now)
+    }
+
     /// Adds the pieces of one event, each in a batch of its own, which all but the last fill anyway: all of them
     /// or none.
     fn add_split(
@@ -299,15 +309,7 @@ impl Queue {
         let mut opened = Vec::with_capacity(pieces.len());
         for event in pieces {
             let id = state.next_batch + opened.len() as u64;
-            opened.push(OpenBatch::open(
-                id,
-                &self.prefix,
-                &self.account,
-                &self.ledger,
-                event,
-                standing,
-                now,
-            )?);
+            opened.push(self.open_batch(id, event, standing, now)?);
         }
         let added = opened.iter_mut().zip(pieces).try_for_each(|(batch, event)| {
             // What it is charged was reserved when it was opened.
@@ -334,15 +336,7 @@ impl Queue {
         let standing = state.standing();
         if state.open.is_none() {
             let now = Instant::now();
-            let batch = OpenBatch::open(
-                state.next_batch,
-                &self.prefix,
-                &self.account,
-                &self.ledger,
-                event,
-                standing,
-                now,
-            )?;
+            let batch = self.open_batch(state.next_batch, event, standing, now)?;
             state.next_batch += 1;
             state.open = Some(batch);
             if !state.timer_armed {
@@ -461,6 +455,9 @@ impl Queue {
         state.landed(&batch, self.slow_after);
         let more_failed = state.waiting.front().is_some_and(|next| next.first_attempt().is_some());
         effects.closed = state.breaker.finalized(id, got_through, more_failed);
+        if got_through {
+            state.answered_at = Some(Instant::now());
+        }
         if state.is_well() {
             (state.last_error, state.failed_at, state.throttled) = (None, None, (0, 0));
         }
@@ -553,6 +550,11 @@ impl Queue {
         let times = if times == 0 || answers > by_then { times + 1 } else { times };
         state.throttled = (times, answers);
         times > THROTTLED_BY_CHANCE
+    }
+
+    /// When the service last took or refused a batch of it.
+    pub fn answered_at(&self) -> Option<Instant> {
+        self.lock().answered_at
     }
 
     /// When a batch of it last failed, while it fails.

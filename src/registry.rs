@@ -97,10 +97,11 @@ impl Registry {
         in_order.shrink_to(2 * in_order.len());
     }
 
-    /// Whether some queue is so.
-    pub fn any(&self, is: impl Fn(&Arc<Queue>) -> bool) -> bool {
+    /// How many queues are so; not counted beyond `most`.
+    pub fn count(&self, most: usize, is: impl Fn(&Arc<Queue>) -> bool) -> usize {
         let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
-        targets.in_order.iter().any(|queue| is(queue) || queue.emf_queue().is_some_and(&is))
+        let both = targets.in_order.iter().flat_map(|queue| [Some(queue), queue.emf_queue()]);
+        both.flatten().filter(|queue| is(queue)).take(most).count()
     }
 
     /// All queues there are now, in the order in which their targets came.

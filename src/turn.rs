@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::batch::Batch;
-use crate::endpoint::Unanswered;
+use crate::endpoint::{Unanswered, WELL_COUNTED_MAX};
 use crate::engine::Engine;
 use crate::logs_api::ApiError;
 use crate::memory::Standing;
@@ -128,17 +128,14 @@ impl Turn {
         // A probe after which another opened the endpoint is like any other request.
         self.probe = None;
         let was_well = self.queue.standing() == Standing::GetsThrough;
-        let others_well = || {
-            let other = |queue: &Arc<Queue>| {
-                !Arc::ptr_eq(queue, &self.queue) && queue.standing() == Standing::GetsThrough
-            };
-            self.engine.registry.any(other)
+        let gets_through = |queue: &Arc<Queue>| {
+            !Arc::ptr_eq(queue, &self.queue) && queue.standing() == Standing::GetsThrough
         };
         let request = Unanswered {
             sent: self.sent,
             was_well,
             failed_before: self.queue.failed_at(),
-            others_well: others_well(),
+            others_well: self.engine.registry.count(WELL_COUNTED_MAX, gets_through),
         };
         let blamed = self.engine.pool.endpoint(|endpoint, now| endpoint.blamed_for(now, request));
         blamed.then(|| self.closes(why, true))

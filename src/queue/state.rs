@@ -45,6 +45,8 @@ pub(super) struct State {
     pub(super) flushes: Vec<(u64, Part)>,
     pub(super) counts: Counts,
     pub(super) last_error: Option<LastError>,
+    /// When the service last took or refused a batch of it.
+    pub(super) answered_at: Option<Instant>,
     /// When a batch of it last failed, while it fails.
     pub(super) failed_at: Option<Instant>,
     /// When its breaker lets the next batch go, while it is open.

@@ -214,16 +214,14 @@ pub struct Gate {
     /// It may have closed: a request got no answer, and whose fault that is cannot be seen from here.
     perhaps: Option<Instant>,
     failures: u32,
-    /// Probes that may follow each other at once, since it may not be the endpoint's fault.
+    /// Probes that followed each other at once, since it may not be the endpoint's fault, and how many may.
     quick: u32,
+    quick_max: u32,
     /// When it last opened.
     opened: Option<Instant>,
     /// All probes that are out, those of an earlier time when it was closed among them.
     probes: Vec<Probe>,
 }
-
-/// So many of those.
-const QUICK_PROBES: u32 = 5;
 
 #[derive(Debug)]
 struct Closed {
@@ -253,6 +251,11 @@ enum Stage {
 }
 
 impl Gate {
+    /// An open one before so many queues: a probe for a third of those that got through may go at once, and for five.
+    pub fn new(queues: usize) -> Self {
+        Gate { quick_max: (queues as u32 / 3).max(5), ..Self::default() }
+    }
+
     /// Whether everybody has to wait, perhaps.
     pub fn is_closed(&self) -> bool {
         self.closed.is_some() || self.perhaps.is_some()
@@ -392,7 +395,7 @@ impl Gate {
     }
 
     fn fails(&mut self, since: Instant, unanswered: bool) {
-        let quick = unanswered && self.quick < QUICK_PROBES;
+        let quick = unanswered && self.quick < self.quick_max;
         let mut least = Duration::ZERO;
         match quick {
             true => self.quick += 1,

@@ -153,7 +153,7 @@ impl World {
             groups,
             streams,
             creating: BTreeMap::new(),
-            gate: Gate::default(),
+            gate: Gate::new(2 * scenario.targets),
             credentials_gone: None,
             outage: None,
             renewal_needed: false,
