@@ -17,17 +17,18 @@ use tokio::time::Instant;
 
 use crate::ack::{Ending, Ledger, Receipt, Split};
 use crate::config::Compression;
+use crate::engine::Event;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BATCH_SPAN_MS, EVENT_OVERHEAD_BYTES};
 use crate::logs_api::RejectedEvents;
 use crate::memory::{Account, Charge, NoRoom, Standing};
-use crate::message::Message;
+use crate::message::{AROUND_BYTES, Message};
 use crate::offsets::SourceRange;
 
 /// What a batch takes besides its body and its index.
 const FIXED_CHARGE: usize = 256;
 
 /// JSON around one message, the widest timestamp included.
-const EVENT_JSON_BYTES: usize = r#"{"timestamp":-9223372036854775808,"message":""},"#.len();
+const EVENT_JSON_BYTES: usize = HEAD_BYTES_MAX + AROUND_BYTES;
 
 /// Most room that a batch's body starts with.
 const BODY_START_BYTES: usize = 1024;
@@ -68,6 +69,14 @@ pub struct NewEvent<'a> {
     pub split: Option<Arc<Split>>,
 }
 
+impl<'a> NewEvent<'a> {
+    /// An event in one piece.
+    #[inline]
+    pub fn whole(message: Message<'a>, event: &Event<'a>) -> Self {
+        NewEvent { message, token: event.token, range: event.range.map(SourceRange::new), split: None }
+    }
+}
+
 /// A batch that takes events.
 #[derive(Debug)]
 pub struct OpenBatch {
@@ -81,6 +90,41 @@ pub struct OpenBatch {
     in_order: bool,
     receipt: Receipt,
     charge: Charge,
+    head: Head,
+}
+
+/// What an event's JSON begins with, up to its timestamp: that of the last one, which the next one's often is.
+#[derive(Debug)]
+struct Head {
+    timestamp_ms: i64,
+    json: [u8; HEAD_BYTES_MAX],
+    bytes: usize,
+}
+
+const TIMESTAMP_KEY: &[u8; 13] = br#"{"timestamp":"#;
+const HEAD_BYTES_MAX: usize = TIMESTAMP_KEY.len() + "-9223372036854775808".len();
+
+impl Head {
+    fn new() -> Self {
+        let mut head = Head { timestamp_ms: 0, json: [b'0'; HEAD_BYTES_MAX], bytes: TIMESTAMP_KEY.len() + 1 };
+        head.json[..TIMESTAMP_KEY.len()].copy_from_slice(TIMESTAMP_KEY);
+        head
+    }
+
+    #[inline]
+    fn set(&mut self, timestamp_ms: i64) {
+        if self.timestamp_ms != timestamp_ms {
+            let mut buffer = itoa::Buffer::new();
+            let digits = buffer.format(timestamp_ms).as_bytes();
+            self.json[TIMESTAMP_KEY.len()..][..digits.len()].copy_from_slice(digits);
+            (self.timestamp_ms, self.bytes) = (timestamp_ms, TIMESTAMP_KEY.len() + digits.len());
+        }
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        &self.json[..self.bytes]
+    }
 }
 
 impl OpenBatch {
@@ -111,6 +155,7 @@ impl OpenBatch {
             in_order: true,
             receipt,
             charge,
+            head: Head::new(),
         })
     }
 
@@ -171,11 +216,9 @@ impl OpenBatch {
         self.make_room(event, in_order, standing)?;
 
         let start = self.body.len();
-        self.body.extend_from_slice(br#"{"timestamp":"#);
-        self.body.extend_from_slice(itoa::Buffer::new().format(timestamp_ms).as_bytes());
-        self.body.extend_from_slice(br#","message":""#);
-        message.write_json(&mut self.body);
-        self.body.extend_from_slice(br#""},"#);
+        self.head.set(timestamp_ms);
+        self.body.extend_from_slice(self.head.bytes());
+        message.append(&mut self.body);
         // A body is at most six times BATCH_BYTES_MAX plus the events' own JSON, which fits 32 bits.
         self.index.push(Entry { timestamp_ms, start: start as u32, bytes: (self.body.len() - start) as u32 });
         self.receipt.add(message.text_bytes(), event.token, event.range.as_ref());

@@ -21,7 +21,7 @@ use crate::flush_timer::{self, Ask, FlushTimers};
 use crate::limits;
 use crate::logs_api::LogsApi;
 use crate::memory::{Budget, Standing};
-use crate::message::Message;
+use crate::message::{Message, Scratch};
 use crate::offsets::{Source, SourceRange};
 use crate::pool::{self, Pool};
 use crate::queue::{Effects, Queue, QueueSnapshot, Refusal, timely};
@@ -96,6 +96,15 @@ pub enum PushError {
     Full { buffered: usize, limit: usize, held: usize },
     #[error("the sink is shut down")]
     Closed,
+}
+
+#[cold]
+fn untimely(timestamp_ms: i64, now_ms: i64) -> PushError {
+    match timestamp_ms {
+        ..0 => PushError::NegativeTimestamp { timestamp_ms },
+        _ if timestamp_ms < now_ms => PushError::TooOld { timestamp_ms, now_ms },
+        _ => PushError::TooNew { timestamp_ms, now_ms },
+    }
 }
 
 /// See the module.
@@ -184,68 +193,73 @@ impl Engine {
         self.registry.get_or_insert(group, stream, make).ok_or(PushError::Closed)
     }
 
-    /// Takes one event, or says at once why not. Never blocks: [`PushError::Full`] is for the caller to wait
-    /// out, if that is what `when_full` asks for.
-    pub fn push(&self, queue: &Arc<Queue>, event: &Event<'_>) -> Result<(), PushError> {
+    /// Takes one event, or says at once why not, in a box, so that what was taken costs no more than it must. Never
+    /// blocks: [`PushError::Full`] is for the caller to wait out, if that is what `when_full` asks for.
+    pub fn push(&self, queue: &Arc<Queue>, event: &Event<'_>) -> Result<(), Box<PushError>> {
         if event.message.is_empty() {
-            return Err(PushError::Empty);
+            return Err(PushError::Empty.into());
         }
-        if let Some(timestamp_ms @ ..0) = event.timestamp_ms {
-            return Err(PushError::NegativeTimestamp { timestamp_ms });
-        }
-        let now_ms = self.clock.now_ms();
-        if let Some(timestamp_ms) = event.timestamp_ms.filter(|stamp| !timely(*stamp, now_ms)) {
-            return Err(match timestamp_ms < now_ms {
-                true => PushError::TooOld { timestamp_ms, now_ms },
-                false => PushError::TooNew { timestamp_ms, now_ms },
-            });
-        }
-        let range = match event.range {
-            Some((_, begin, end)) if begin >= end => return Err(PushError::BadRange { begin, end }),
-            Some((source, begin, end)) => Some(SourceRange { source: source.clone(), begin, end }),
-            None => None,
+        let now_ms = match event.timestamp_ms {
+            Some(_) => self.clock.roughly_now_ms(),
+            None => self.clock.now_ms(),
         };
+        if let Some(timestamp_ms) = event.timestamp_ms
+            && !timely(timestamp_ms, now_ms)
+        {
+            return Err(untimely(timestamp_ms, now_ms).into());
+        }
+        if let Some((_, begin, end)) = event.range
+            && begin >= end
+        {
+            return Err(PushError::BadRange { begin, end }.into());
+        }
         if event::is_emf(self.config.emf, event.message) {
             let queue = self.registry.emf_queue(queue).ok_or(PushError::Closed)?;
-            return self.push_fitted(&queue, event, now_ms, range);
+            return self.push_fitted(&queue, event, now_ms);
         }
-        self.push_fitted(queue, event, now_ms, range)
+        self.push_fitted(queue, event, now_ms)
     }
 
     /// Makes the message fit what the service takes, and pushes it, in pieces if need be.
-    fn push_fitted(
-        &self,
-        queue: &Arc<Queue>,
-        event: &Event<'_>,
-        now_ms: i64,
-        range: Option<SourceRange>,
-    ) -> Result<(), PushError> {
-        let (stamp, token) = (event.timestamp_ms, event.token);
-        let whole = |message, range| NewEvent { message, token, range, split: None };
+    fn push_fitted(&self, queue: &Arc<Queue>, event: &Event<'_>, now_ms: i64) -> Result<(), Box<PushError>> {
+        if event.message.len() > limits::MESSAGE_BYTES_MAX / 3 {
+            // It may be too long, if what is not UTF-8 in it grows to U+FFFD.
+            return self.push_long(queue, event, now_ms);
+        }
+        let mut scratch = Scratch::of_thread();
+        let message = Message::write(event.message, &mut scratch);
+        self.push_pieces(queue, event.timestamp_ms, &[NewEvent::whole(message, event)], now_ms)
+    }
+
+    fn push_long(&self, queue: &Arc<Queue>, event: &Event<'_>, now_ms: i64) -> Result<(), Box<PushError>> {
+        let stamp = event.timestamp_ms;
         match event::fit(self.config.oversize, self.budget.largest_charge(), event.message) {
-            Fitted::Whole(message) => self.push_pieces(queue, stamp, &[whole(message, range)], now_ms),
+            Fitted::Whole(message) => {
+                self.push_pieces(queue, stamp, &[NewEvent::whole(message, event)], now_ms)
+            }
             Fitted::Cut(text) => {
                 let message = Message::measure(text.as_bytes());
-                self.push_pieces(queue, stamp, &[whole(message, range)], now_ms)?;
+                self.push_pieces(queue, stamp, &[NewEvent::whole(message, event)], now_ms)?;
                 self.stats.event_truncated();
                 Ok(())
             }
             Fitted::Pieces(text, places) => {
+                let range = event.range.map(SourceRange::new);
                 if let Some(range) = &range {
                     range.source.accepted(range.begin);
                 }
                 let split = Split::new(places.len() - 1, range);
                 let piece = |place: &[usize]| NewEvent {
                     message: Message::measure(&text.as_bytes()[place[0]..place[1]]),
-                    token,
+                    token: event.token,
                     range: None,
                     split: Some(split.clone()),
                 };
                 let pieces: Vec<_> = places.windows(2).map(piece).collect();
                 self.push_pieces(queue, stamp, &pieces, now_ms)
             }
-            Fitted::TooLong(bytes) => Err(PushError::TooLarge { bytes }),
-            Fitted::NeverFits { needs, limit } => Err(PushError::NeverFits { needs, limit }),
+            Fitted::TooLong(bytes) => Err(PushError::TooLarge { bytes }.into()),
+            Fitted::NeverFits { needs, limit } => Err(PushError::NeverFits { needs, limit }.into()),
         }
     }
 
@@ -255,17 +269,20 @@ impl Engine {
         timestamp_ms: Option<i64>,
         pieces: &[NewEvent<'_>],
         now_ms: i64,
-    ) -> Result<(), PushError> {
+    ) -> Result<(), Box<PushError>> {
         // Of metrics the newest count, so the oldest make room rather than the host wait.
         let drop_oldest = self.config.when_full == WhenFull::DropOldest || queue.is_emf();
         loop {
-            let (pushed, effects) = queue.push(timestamp_ms, pieces, now_ms, drop_oldest);
-            self.apply(queue, effects);
+            let mut effects = Effects::default();
+            let pushed = queue.push(timestamp_ms, pieces, now_ms, drop_oldest, &mut effects);
+            if !effects.is_nothing() {
+                self.apply(queue, effects);
+            }
             match pushed {
                 Ok(()) => return Ok(()),
-                Err(Refusal::Closed) => return Err(PushError::Closed),
+                Err(Refusal::Closed) => return Err(PushError::Closed.into()),
                 Err(Refusal::NeverFits { needs, limit }) => {
-                    return Err(PushError::NeverFits { needs, limit });
+                    return Err(PushError::NeverFits { needs, limit }.into());
                 }
                 Err(Refusal::Full) if drop_oldest && self.drop_oldest_of_others(queue, pieces) => continue,
                 Err(Refusal::Full) => {
@@ -275,11 +292,8 @@ impl Engine {
                     if !fails && !self.stats.is_sending() && self.pool.is_empty() {
                         self.timers.seal_all();
                     }
-                    return Err(PushError::Full {
-                        buffered: self.budget.used(),
-                        limit: self.config.buffer_max_bytes,
-                        held: queue.buffered_bytes(),
-                    });
+                    let (limit, held) = (self.config.buffer_max_bytes, queue.buffered_bytes());
+                    return Err(PushError::Full { buffered: self.budget.used(), limit, held }.into());
                 }
             }
         }

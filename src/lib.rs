@@ -9,7 +9,7 @@
 //!                      sink ── open, push, flush, shutdown; owns the runtime
 //!                        │
 //!                      engine ── what all parts share (event: cut, split, recognized)
-//!                        │  message: measured and escaped once, straight into the open batch of its target
+//!                        │  message (escape): escaped once, into the open batch of its target
 //!                      queue (registry, batch, memory) ── one per target; no thread and no task of its own
 //!                        │  sealed: full, older than flush_interval (flush_timer), or flush
 //!                      pool ── the lines, the workers and the slow lane; endpoint, pace: how much may go out at all
@@ -39,6 +39,7 @@ pub mod config;
 pub mod countdown;
 pub mod endpoint;
 pub mod engine;
+pub mod escape;
 pub mod event;
 #[allow(unsafe_code)]
 pub mod ffi;

@@ -1,124 +1,174 @@
 //! A message on its way into JSON: any bytes in, a JSON string's content out.
 //!
 //! Bytes that are not UTF-8 become U+FFFD, one for each maximal invalid sequence, as
-//! [`String::from_utf8_lossy`] does it. Everything else survives as it is. A message is measured before the
-//! target's lock is taken and written under it, into room that is known to suffice.
+//! [`String::from_utf8_lossy`] does it. Everything else survives as it is.
+//!
+//! Before the target's lock is taken, a small message is written to a buffer of the thread's own, so that under the lock
+//! it only is copied; a large one is only measured then, and written under the lock, into room that is known to
+//! suffice.
 
+use std::cell::Cell;
 use std::str::from_utf8;
+
+use crate::escape::{self, ESCAPE_BYTES_MAX, ROOM_BEHIND};
 
 /// U+FFFD in UTF-8.
 const REPLACEMENT: &[u8] = "\u{FFFD}".as_bytes();
 
+/// What stands between an event's timestamp and its message.
+const BEFORE: &[u8; 12] = br#","message":""#;
+
+/// What stands behind an event's message, the comma included.
+const BEHIND: &[u8; 3] = br#""},"#;
+
+/// JSON around one message, between its timestamp and the next event.
+pub const AROUND_BYTES: usize = BEFORE.len() + BEHIND.len();
+
+/// Messages of up to so many bytes are written before the lock is taken: most log lines. A thread's buffer for them
+/// takes 12 KiB.
+const SMALL_BYTES_MAX: usize = 2048;
+
+thread_local! {
+    /// Where the thread writes its next small message; empty while it is in use, and until the first.
+    static SCRATCH: Cell<Box<[u8]>> = Cell::default();
+}
+
+/// The thread's buffer for small messages, until this is dropped.
+#[derive(Debug)]
+pub struct Scratch(Box<[u8]>);
+
+impl Scratch {
+    /// The calling thread's; another one where that is in use, since a host's callback pushes while its thread does.
+    #[inline]
+    pub fn of_thread() -> Self {
+        let scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
+        Scratch(if scratch.is_empty() { Self::make() } else { scratch })
+    }
+
+    #[cold]
+    fn make() -> Box<[u8]> {
+        vec![0; AROUND_BYTES + SMALL_BYTES_MAX * ESCAPE_BYTES_MAX + ROOM_BEHIND].into()
+    }
+}
+
+impl Drop for Scratch {
+    #[inline]
+    fn drop(&mut self) {
+        let scratch = std::mem::take(&mut self.0);
+        // A thread that ends keeps none.
+        let _ = SCRATCH.try_with(|kept| kept.set(scratch));
+    }
+}
+
 /// A message and what it will take.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    bytes: &'a [u8],
     text_bytes: usize,
     json_bytes: usize,
-    valid: bool,
+    form: Form<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Form<'a> {
+    /// Its JSON and what stands around that.
+    Written(&'a [u8]),
+    /// Its bytes, which are UTF-8.
+    Text(&'a [u8]),
+    /// Its bytes, which are not.
+    Other(&'a [u8]),
 }
 
 impl<'a> Message<'a> {
     /// Measures a message.
     pub fn measure(bytes: &'a [u8]) -> Self {
         if from_utf8(bytes).is_ok() {
-            let json_bytes = bytes.len() + escape_growth(bytes);
-            return Message { bytes, text_bytes: bytes.len(), json_bytes, valid: true };
+            let json_bytes = bytes.len() + escape::growth(bytes);
+            return Message { text_bytes: bytes.len(), json_bytes, form: Form::Text(bytes) };
         }
         let (mut text_bytes, mut json_bytes) = (0, 0);
         for chunk in bytes.utf8_chunks() {
             let valid = chunk.valid().as_bytes();
             let replaced = if chunk.invalid().is_empty() { 0 } else { REPLACEMENT.len() };
             text_bytes += valid.len() + replaced;
-            json_bytes += valid.len() + escape_growth(valid) + replaced;
+            json_bytes += valid.len() + escape::growth(valid) + replaced;
         }
-        Message { bytes, text_bytes, json_bytes, valid: false }
+        Message { text_bytes, json_bytes, form: Form::Other(bytes) }
+    }
+
+    /// Writes a small message to the scratch; measures one that is not small, or not UTF-8.
+    #[inline]
+    pub fn write(bytes: &'a [u8], scratch: &'a mut Scratch) -> Self {
+        match Self::write_json(bytes, &mut scratch.0) {
+            Some(json_bytes) => Message {
+                text_bytes: bytes.len(),
+                json_bytes,
+                form: Form::Written(&scratch.0[..AROUND_BYTES + json_bytes]),
+            },
+            None => Self::measure(bytes),
+        }
+    }
+
+    #[inline]
+    fn write_json(bytes: &[u8], scratch: &mut [u8]) -> Option<usize> {
+        if bytes.len() > SMALL_BYTES_MAX {
+            return None;
+        }
+        let (before, json) = scratch.split_first_chunk_mut()?;
+        *before = *BEFORE;
+        let escaped = escape::escape(bytes, json);
+        if !escaped.ascii && from_utf8(bytes).is_err() {
+            return None;
+        }
+        json[escaped.bytes..][..BEHIND.len()].copy_from_slice(BEHIND);
+        Some(escaped.bytes)
     }
 
     /// UTF-8 bytes of the message, which is what the service counts.
+    #[inline]
     pub fn text_bytes(&self) -> usize {
         self.text_bytes
     }
 
     /// Bytes of the message as the content of a JSON string.
+    #[inline]
     pub fn json_bytes(&self) -> usize {
         self.json_bytes
     }
 
-    /// Appends the message as the content of a JSON string: [`Message::json_bytes`] bytes.
-    pub fn write_json(&self, out: &mut Vec<u8>) {
-        if self.json_bytes == self.bytes.len() && self.valid {
-            out.extend_from_slice(self.bytes);
-        } else if self.valid {
-            escape(self.bytes, out);
-        } else {
-            for chunk in self.bytes.utf8_chunks() {
-                escape(chunk.valid().as_bytes(), out);
-                if !chunk.invalid().is_empty() {
-                    out.extend_from_slice(REPLACEMENT);
+    /// Appends the message with what stands around it in an event, from the timestamp's end on: [`AROUND_BYTES`] and
+    /// [`Message::json_bytes`] bytes.
+    #[inline]
+    pub fn append(&self, out: &mut Vec<u8>) {
+        match self.form {
+            Form::Written(written) => out.extend_from_slice(written),
+            _ => self.append_measured(out),
+        }
+    }
+
+    fn append_measured(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(BEFORE);
+        match self.form {
+            Form::Written(_) => unreachable!("is there already"),
+            Form::Text(text) if self.json_bytes == text.len() => out.extend_from_slice(text),
+            Form::Text(text) => escape::append(text, out),
+            Form::Other(bytes) => {
+                for chunk in bytes.utf8_chunks() {
+                    escape::append(chunk.valid().as_bytes(), out);
+                    if !chunk.invalid().is_empty() {
+                        out.extend_from_slice(REPLACEMENT);
+                    }
                 }
             }
         }
+        out.extend_from_slice(BEHIND);
     }
-}
-
-/// What JSON puts in the place of a byte: nothing (0), a backslash and this letter, or `u` for \u00XX.
-const ESCAPES: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut control = 0;
-    while control < 0x20 {
-        table[control] = b'u';
-        control += 1;
-    }
-    table[b'\n' as usize] = b'n';
-    table[b'\r' as usize] = b'r';
-    table[b'\t' as usize] = b't';
-    table[0x08] = b'b';
-    table[0x0C] = b'f';
-    table[b'"' as usize] = b'"';
-    table[b'\\' as usize] = b'\\';
-    table
-};
-
-/// Bytes that escaping adds. Plain comparisons without branches, which the compiler turns into SIMD.
-fn escape_growth(text: &[u8]) -> usize {
-    text.chunks(32).map(|chunk| chunk.iter().map(|&byte| byte_growth(byte)).sum::<u8>() as usize).sum()
-}
-
-/// Bytes that escaping adds to one byte: at most 5, so that 32 of them fit a `u8`.
-fn byte_growth(byte: u8) -> u8 {
-    let control = u8::from(byte < 0x20);
-    let short =
-        u8::from((byte == b'\n') | (byte == b'\r') | (byte == b'\t') | (byte == 0x08) | (byte == 0x0C));
-    let quoted = u8::from((byte == b'"') | (byte == b'\\'));
-    control * 5 - short * 4 + quoted
-}
-
-fn escape(text: &[u8], out: &mut Vec<u8>) {
-    let mut copied = 0;
-    for (at, &byte) in text.iter().enumerate() {
-        let escape = ESCAPES[byte as usize];
-        if escape == 0 {
-            continue;
-        }
-        out.extend_from_slice(&text[copied..at]);
-        copied = at + 1;
-        if escape == b'u' {
-            const HEX: &[u8; 16] = b"0123456789abcdef";
-            let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
-            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
-        } else {
-            out.extend_from_slice(&[b'\\', escape]);
-        }
-    }
-    out.extend_from_slice(&text[copied..]);
 }
 
 /// Text as a JSON string with its quotes.
 pub fn json_string(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 2);
     out.push(b'"');
-    escape(text.as_bytes(), &mut out);
+    escape::append(text.as_bytes(), &mut out);
     out.push(b'"');
     out
 }
@@ -129,14 +179,43 @@ mod tests {
     use proptest::prelude::*;
 
     fn round_trip(bytes: &[u8]) -> String {
-        let message = Message::measure(bytes);
-        let mut out = vec![b'"'];
-        message.write_json(&mut out);
-        assert_eq!(out.len() - 1, message.json_bytes(), "measured and written differ for {bytes:?}");
-        out.push(b'"');
-        let text: String = serde_json::from_slice(&out).expect("valid JSON");
-        assert_eq!(text.len(), message.text_bytes(), "counted bytes differ for {bytes:?}");
+        let measured = appended(&Message::measure(bytes));
+        let written = appended(&Message::write(bytes, &mut Scratch::of_thread()));
+        assert_eq!(measured, written, "measured or written before makes a difference for {bytes:?}");
+        measured
+    }
+
+    fn appended(message: &Message<'_>) -> String {
+        let mut out = Vec::new();
+        message.append(&mut out);
+        assert_eq!(
+            out.len(),
+            AROUND_BYTES + message.json_bytes(),
+            "measured and written differ: {message:?}"
+        );
+        let json = out.strip_prefix(BEFORE).and_then(|json| json.strip_suffix(BEHIND)).expect("around it");
+        let text: String = serde_json::from_slice(&[b"\"", json, b"\""].concat()).expect("valid JSON");
+        assert_eq!(text.len(), message.text_bytes(), "counted bytes differ: {message:?}");
         text
+    }
+
+    #[test]
+    fn a_push_inside_a_push_of_the_same_thread_finds_its_message_too() {
+        let (mut outer, mut inner) = (Scratch::of_thread(), Scratch::of_thread());
+        let outer = Message::write(b"outer \"1\"", &mut outer);
+        let inner = Message::write(b"inner \"2\"", &mut inner);
+        let both = (appended(&outer), appended(&inner));
+        assert_eq!(both, ("outer \"1\"".into(), "inner \"2\"".into()));
+    }
+
+    #[test]
+    fn long_messages_survive_too() {
+        for length in [SMALL_BYTES_MAX, SMALL_BYTES_MAX + 1, 100_000] {
+            for character in ["x", "\"", "\u{1}", "\u{20AC}"] {
+                let text = character.repeat(length / character.len());
+                assert_eq!(round_trip(text.as_bytes()), text);
+            }
+        }
     }
 
     #[test]

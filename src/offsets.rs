@@ -103,6 +103,11 @@ pub struct SourceRange {
 }
 
 impl SourceRange {
+    /// From where to where a source is covered.
+    pub fn new((source, begin, end): (&Arc<Source>, u64, u64)) -> Self {
+        SourceRange { source: source.clone(), begin, end }
+    }
+
     /// Whether the other follows on this one.
     pub fn joins(&self, next: &SourceRange) -> bool {
         self.end == next.begin && Arc::ptr_eq(&self.source, &next.source)

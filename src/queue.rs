@@ -97,6 +97,14 @@ pub struct Effects {
     pub flushed: Vec<Part>,
 }
 
+impl Effects {
+    /// Whether there is nothing to do.
+    pub fn is_nothing(&self) -> bool {
+        // It opens or closes only with a batch that comes back.
+        self.ready.is_none() && self.arm_timer.is_none() && self.flushed.is_empty() && !self.closed
+    }
+}
+
 /// Why an event did not get into the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -213,23 +221,24 @@ impl Queue {
 
     /// Takes one event, in as many pieces as it was split into; `None` as its timestamp means the last one's, or
     /// else `now_ms`.
+    #[inline]
     pub fn push(
         &self,
         timestamp_ms: Option<i64>,
         pieces: &[NewEvent<'_>],
         now_ms: i64,
         drop_oldest: bool,
-    ) -> (Result<(), Refusal>, Effects) {
-        let mut effects = Effects::default();
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
         let mut state = self.lock();
         if state.closed {
-            return (Err(Refusal::Closed), effects);
+            return Err(Refusal::Closed);
         }
         let stamp = timestamp_ms.or(state.last_timestamp_ms.filter(|last| timely(*last, now_ms)));
         let stamp = stamp.unwrap_or(now_ms);
         let pushed = loop {
             let added = match pieces {
-                [event] => self.add(&mut state, stamp, event, &mut effects),
+                [event] => self.add(&mut state, stamp, event, effects),
                 pieces => self.add_split(&mut state, stamp, pieces),
             };
             match added {
@@ -243,7 +252,6 @@ impl Queue {
             }
         };
         if pushed.is_ok() {
-            state.used_at = Some(Instant::now());
             for event in pieces {
                 state.counts.accepted += 1;
                 state.counts.accepted_bytes += event.message.text_bytes() as u64;
@@ -255,8 +263,8 @@ impl Queue {
                 state.last_timestamp_ms = timestamp_ms;
             }
         }
-        self.settle_line(&mut state, &mut effects);
-        (pushed, effects)
+        self.settle_line(&mut state, effects);
+        pushed
     }
 
     fn no_room(&self, pieces: &[NewEvent<'_>]) -> Refusal {
@@ -320,6 +328,7 @@ impl Queue {
             return Err(NotAdded::NoRoom);
         }
         state.next_batch += opened.len() as u64;
+        state.used_at = Some(now);
         state.waiting.extend(opened.into_iter().map(OpenBatch::seal));
         Ok(())
     }
@@ -338,6 +347,7 @@ impl Queue {
             let now = Instant::now();
             let batch = self.open_batch(state.next_batch, event, standing, now)?;
             state.next_batch += 1;
+            state.used_at = Some(now);
             state.open = Some(batch);
             if !state.timer_armed {
                 state.timer_armed = true;
@@ -455,8 +465,10 @@ impl Queue {
         state.landed(&batch, self.slow_after);
         let more_failed = state.waiting.front().is_some_and(|next| next.first_attempt().is_some());
         effects.closed = state.breaker.finalized(id, got_through, more_failed);
+        let now = Instant::now();
+        state.used_at = Some(now);
         if got_through {
-            state.answered_at = Some(Instant::now());
+            state.answered_at = Some(now);
         }
         if state.is_well() {
             (state.last_error, state.failed_at, state.throttled) = (None, None, (0, 0));

@@ -153,17 +153,18 @@ impl Sink {
 
     /// Takes one event. Blocks only with `when_full=block`, and then at most `block_timeout_ms`; never on one
     /// of the sink's own threads, which have to make the room, nor inside a callback.
-    pub fn push(&self, queue: &Arc<Queue>, event: &Event<'_>) -> Result<(), PushError> {
-        let blocks = self.engine.config.when_full == WhenFull::Block && threads::may_wait();
+    pub fn push(&self, queue: &Arc<Queue>, event: &Event<'_>) -> Result<(), Box<PushError>> {
+        let blocks = || self.engine.config.when_full == WhenFull::Block && threads::may_wait();
         let mark = self.engine.budget.release_mark();
-        let pushed = match self.engine.push(queue, event) {
-            Err(PushError::Full { .. }) if blocks => self.push_when_released(queue, event, mark),
-            done => done,
-        };
-        if pushed.is_err() {
-            self.engine.stats.event_refused();
+        let Err(mut error) = self.engine.push(queue, event) else { return Ok(()) };
+        if matches!(*error, PushError::Full { .. }) && blocks() {
+            match self.push_when_released(queue, event, mark) {
+                Ok(()) => return Ok(()),
+                Err(last) => error = last,
+            }
         }
-        pushed
+        self.engine.stats.event_refused();
+        Err(error)
     }
 
     /// There was no room at `mark`: tries again after each release, and now and then, until the time-out.
@@ -172,14 +173,14 @@ impl Sink {
         queue: &Arc<Queue>,
         event: &Event<'_>,
         mut mark: u64,
-    ) -> Result<(), PushError> {
+    ) -> Result<(), Box<PushError>> {
         let deadline = Instant::now() + self.engine.config.block_timeout;
         loop {
             let look = deadline.min(Instant::now() + LOOK_AGAIN);
             self.engine.budget.wait_for_release(mark, look);
             mark = self.engine.budget.release_mark();
             match self.engine.push(queue, event) {
-                Err(PushError::Full { .. }) if Instant::now() < deadline => {}
+                Err(error) if matches!(*error, PushError::Full { .. }) && Instant::now() < deadline => {}
                 done => return done,
             }
         }

@@ -12,16 +12,14 @@ use tracing::error;
 use super::status::cwl_status;
 use crate::threads;
 
-/// An error on its way out: the code, and the text for `cwl_last_error`.
+/// An error on its way out: the code, and the text for `cwl_last_error`. In a box, so that what is no error passes
+/// in a register.
 #[derive(Debug)]
-pub struct Fault {
-    status: cwl_status,
-    text: String,
-}
+pub struct Fault(Box<(cwl_status, String)>);
 
 impl Fault {
     pub fn new(status: cwl_status, text: impl Display) -> Self {
-        Fault { status, text: text.to_string() }
+        Fault(Box::new((status, text.to_string())))
     }
 
     pub fn argument(text: impl Display) -> Self {
@@ -42,17 +40,20 @@ pub fn enter(body: impl FnOnce() -> Result<(), Fault>) -> cwl_status {
         Some(Err(fault)) => fault,
         None => Fault::new(cwl_status::CWL_ERR_INTERNAL, "a defect in cwl-sink: a panic was caught"),
     };
-    set_last_error(fault.text);
-    fault.status
+    let (status, text) = *fault.0;
+    set_last_error(text);
+    status
 }
 
 /// Runs the body of an entry that gives no status back. None when it panicked.
 pub fn guarded<T>(body: impl FnOnce() -> T) -> Option<T> {
     quiet_panics();
-    let outer = INSIDE.try_with(|inside| inside.replace(true)).unwrap_or(true);
-    let result = catch_unwind(AssertUnwindSafe(body)).ok();
-    let _ = INSIDE.try_with(|inside| inside.set(outer));
-    result
+    INSIDE.with(|inside| {
+        let outer = inside.replace(true);
+        let result = catch_unwind(AssertUnwindSafe(body)).ok();
+        inside.set(outer);
+        result
+    })
 }
 
 /// Panics of the library's own threads and entries go to the host's log callback. In a shared object the

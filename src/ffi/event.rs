@@ -1,6 +1,7 @@
 //! Events in.
 
 use std::ffi::c_char;
+use std::mem::MaybeUninit;
 use std::slice;
 use std::sync::Arc;
 
@@ -54,10 +55,11 @@ pub struct cwl_event {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_push_event(sink: *mut cwl_sink, event: *const cwl_event) -> cwl_status {
     enter(|| {
+        let mut whole = MaybeUninit::uninit();
         // SAFETY: a live sink and a readable event, by the host's word; both are checked.
-        let (sink, event) = unsafe { (boundary::borrow(sink)?, read(event)?) };
+        let (sink, event) = unsafe { (boundary::borrow(sink)?, read(event, &mut whole)?) };
         // SAFETY: the event's pointers are readable, by the host's word.
-        unsafe { push(sink, &event) }
+        unsafe { push(sink, event) }
     })
 }
 
@@ -82,10 +84,11 @@ pub unsafe extern "C" fn cwl_push_events(
             return Ok(());
         }
         // SAFETY: `events` points to at least one event, by the host's word.
-        let stride = unsafe { read(events)? }.struct_size;
+        let mut whole = MaybeUninit::uninit();
+        let stride = unsafe { read(events, &mut whole)? }.struct_size;
         while taken < count {
             // SAFETY: there are `count` events of that size behind each other, by the host's word.
-            let event = unsafe { read(events.byte_add(taken * stride))? };
+            let event = unsafe { read(events.byte_add(taken * stride), &mut whole)? };
             if event.struct_size != stride {
                 let size = event.struct_size;
                 return Err(Fault::argument(format!(
@@ -93,7 +96,7 @@ pub unsafe extern "C" fn cwl_push_events(
                 )));
             }
             // SAFETY: the event's pointers are readable, by the host's word.
-            unsafe { push(sink, &event)? };
+            unsafe { push(sink, event)? };
             taken += 1;
         }
         Ok(())
@@ -110,13 +113,14 @@ pub unsafe extern "C" fn cwl_push_events(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_target_push(target: *mut cwl_target, event: *const cwl_event) -> cwl_status {
     enter(|| {
+        let mut whole = MaybeUninit::uninit();
         // SAFETY: a live target and a readable event, by the host's word; both are checked.
-        let (target, event) = unsafe { (boundary::borrow(target)?, read(event)?) };
+        let (target, event) = unsafe { (boundary::borrow(target)?, read(event, &mut whole)?) };
         if !event.log_group.is_null() || !event.log_stream.is_null() {
             return Err(Fault::argument("log_group and log_stream must be NULL: the target has them"));
         }
         // SAFETY: the message is readable, by the host's word.
-        let event = unsafe { engine_event(&target.sink, &event)? };
+        let event = unsafe { engine_event(&target.sink, event)? };
         target.sink.push(&target.queue, &event).map_err(refused)
     })
 }
@@ -140,8 +144,12 @@ unsafe fn push(sink: &SinkValue, event: &cwl_event) -> Result<(), Fault> {
     sink.sink.push(&queue, &event).map_err(refused)
 }
 
-/// Reads an event of this or a later version of the ABI.
-unsafe fn read(event: *const cwl_event) -> Result<cwl_event, Fault> {
+/// The event, of this, an earlier or a later version of the ABI; an earlier one's is completed in `whole`.
+#[inline]
+unsafe fn read<'a>(
+    event: *const cwl_event,
+    whole: &'a mut MaybeUninit<cwl_event>,
+) -> Result<&'a cwl_event, Fault> {
     const SIZE: usize = size_of::<cwl_event>();
     const LEAST: usize = std::mem::offset_of!(cwl_event, token);
     if event.is_null() || !event.is_aligned() {
@@ -157,9 +165,9 @@ unsafe fn read(event: *const cwl_event) -> Result<cwl_event, Fault> {
     if size < SIZE {
         // SAFETY: every member may be zero, and the event has `size` readable bytes, by the host's word.
         return Ok(unsafe {
-            let mut whole: cwl_event = std::mem::zeroed();
-            std::ptr::copy_nonoverlapping(event.cast::<u8>(), (&raw mut whole).cast::<u8>(), size);
-            whole
+            whole.as_mut_ptr().write_bytes(0, 1);
+            std::ptr::copy_nonoverlapping(event.cast::<u8>(), whole.as_mut_ptr().cast::<u8>(), size);
+            whole.assume_init_ref()
         });
     }
     // SAFETY: the event has `size` readable bytes, by the host's word.
@@ -170,10 +178,11 @@ unsafe fn read(event: *const cwl_event) -> Result<cwl_event, Fault> {
             super::CWL_ABI_VERSION
         )));
     }
-    // SAFETY: at least SIZE bytes are readable.
-    Ok(unsafe { *event })
+    // SAFETY: at least SIZE bytes are readable, and the host leaves them alone during the call.
+    Ok(unsafe { &*event })
 }
 
+#[inline]
 unsafe fn engine_event<'a>(sink: &Arc<Sink>, event: &cwl_event) -> Result<Event<'a>, Fault> {
     let timestamp_ms = Some(event.timestamp_ms).filter(|timestamp_ms| *timestamp_ms != 0);
     if event.message.is_null() && event.message_len > 0 {
@@ -207,8 +216,10 @@ unsafe fn engine_event<'a>(sink: &Arc<Sink>, event: &cwl_event) -> Result<Event<
 }
 
 /// The code of an event that was not taken.
-pub fn refused(error: PushError) -> Fault {
-    let status = match error {
+#[cold]
+pub fn refused(error: impl Into<Box<PushError>>) -> Fault {
+    let error = error.into();
+    let status = match *error {
         PushError::Empty
         | PushError::BadRange { .. }
         | PushError::NegativeTimestamp { .. }

@@ -24,7 +24,7 @@ pub(super) struct State {
     /// Waits for its group to be created by somebody else.
     pub(super) parked: bool,
     pub(super) closed: bool,
-    /// When it last took an event.
+    /// When it last opened a batch or ended one. The clock is not asked for each event.
     pub(super) used_at: Option<Instant>,
     /// A flush timer is running for it.
     pub(super) timer_armed: bool,

@@ -211,7 +211,7 @@ impl Driver {
         let range = wish.range.map(|(begin, end)| (&self.sources[lane], begin, end));
         let event = Pushed { timestamp_ms: wish.timestamp_ms, message: &text, token: token as u64, range };
         let dropped = self.engine.snapshot().dropped_events;
-        let pushed = self.engine.push(&queue, &event);
+        let pushed = self.engine.push(&queue, &event).map_err(|error| *error);
         let dropped = self.engine.snapshot().dropped_events - dropped;
         let mut world = self.service.world();
         world.note("push", &[line as u64, text.len() as u64, u64::from(pushed.is_ok())]);
