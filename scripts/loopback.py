@@ -6,6 +6,7 @@ The demo and the tests share this. Only the readers need boto3; starting cwl-loc
 import json
 import os
 import pathlib
+import ssl
 import subprocess
 import tempfile
 import time
@@ -35,12 +36,17 @@ def hermetic_environment():
 
 
 class CwlLocal:
-    """A running cwl-local, as a context: `with CwlLocal() as local: local.endpoint`."""
+    """A running cwl-local, as a context: `with CwlLocal() as local: local.endpoint`.
 
-    def __init__(self, faults=(), arguments=()):
+    With `tls` it serves HTTPS, and `certificate` is the file that a client must trust.
+    """
+
+    def __init__(self, faults=(), arguments=(), tls=False):
         self.faults = list(faults)
         self.arguments = list(arguments)
+        self.tls = tls
         self.endpoint = None
+        self.certificate = None
 
     def __enter__(self):
         self._folder = tempfile.TemporaryDirectory(prefix="cwl-local-")
@@ -49,10 +55,13 @@ class CwlLocal:
         rules.write_text(json.dumps(self.faults))
         command = [RELEASE / "cwl-local", "--listen", "127.0.0.1:0", "--port-file", port_file, "--faults", rules]
         command += self.arguments
+        if self.tls:
+            self.certificate = str(folder / "certificate.pem")
+            command += ["--tls", self.certificate]
         self._log = open(folder / "log", "w+b")
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=self._log)
         try:
-            self.endpoint = f"http://127.0.0.1:{self._port(port_file)}"
+            self.endpoint = f"{'https' if self.tls else 'http'}://127.0.0.1:{self._port(port_file)}"
         except BaseException:
             self.__exit__()
             raise
@@ -66,7 +75,11 @@ class CwlLocal:
         """Asks a control path, such as GET /_local/stats, and gives its answer."""
         data = None if rules is None else json.dumps(rules).encode()
         request = urllib.request.Request(f"{self.endpoint}/_local/{path}", method=method, data=data)
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+        handlers = [urllib.request.ProxyHandler({})]
+        if self.tls:
+            context = ssl.create_default_context(cafile=self.certificate)
+            handlers.append(urllib.request.HTTPSHandler(context=context))
+        with urllib.request.build_opener(*handlers).open(request, timeout=10) as answer:
             return json.load(answer)
 
     def _port(self, port_file):
@@ -90,8 +103,11 @@ class CwlLocal:
         self._folder.cleanup()
 
 
-def logs_client(endpoint):
-    """A boto3 client for the endpoint that takes nothing from this machine's own AWS configuration."""
+def logs_client(endpoint, certificate=None):
+    """A boto3 client for the endpoint that takes nothing from this machine's own AWS configuration.
+
+    Over HTTPS it trusts the certificate in this file alone.
+    """
     import boto3
     import botocore.config
 
@@ -101,6 +117,7 @@ def logs_client(endpoint):
         region_name=REGION,
         aws_access_key_id="test",
         aws_secret_access_key="test",
+        verify=certificate,
         config=botocore.config.Config(
             proxies={}, retries={"total_max_attempts": 2}, connect_timeout=5, read_timeout=60
         ),

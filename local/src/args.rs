@@ -18,6 +18,7 @@ Usage: cwl-local [OPTIONS]
 Options:
       --listen ADDRESS:PORT  Loopback address to listen on; port 0 takes a free one [default: 127.0.0.1:0]
       --port-file FILE       Write the port to FILE once it listens
+      --tls CERT_FILE        Serve HTTPS; write the certificate to trust to CERT_FILE, as PEM
       --faults FILE          Begin with the fault rules in FILE, a JSON array
       --discard              Count events and requests, and keep neither
       --access-key KEY       The access key id that is known [default: test]
@@ -40,6 +41,8 @@ pub(crate) enum Asked {
         options: Box<Options>,
         /// And write the port here.
         port_file: Option<PathBuf>,
+        /// And the certificate here, when it serves HTTPS.
+        cert_file: Option<PathBuf>,
     },
     /// Print the help.
     Help,
@@ -52,10 +55,15 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, S
     let mut parser = lexopt::Parser::from_args(args);
     let mut options = Options::default();
     let mut port_file = None;
+    let mut cert_file = None;
     while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
         match arg {
             Arg::Long("listen") => options.listen = listen(&text(&mut parser, "--listen")?)?,
             Arg::Long("port-file") => port_file = Some(PathBuf::from(text(&mut parser, "--port-file")?)),
+            Arg::Long("tls") => {
+                cert_file = Some(PathBuf::from(text(&mut parser, "--tls")?));
+                options.tls = true;
+            }
             Arg::Long("faults") => {
                 let path = PathBuf::from(text(&mut parser, "--faults")?);
                 options.faults = rules(&path)?;
@@ -68,7 +76,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, S
             other => return Err(format!("{}; see --help for what is allowed", other.unexpected())),
         }
     }
-    Ok(Asked::Run { options: Box::new(options), port_file })
+    Ok(Asked::Run { options: Box::new(options), port_file, cert_file })
 }
 
 fn text(parser: &mut lexopt::Parser, name: &str) -> Result<String, String> {
@@ -103,15 +111,24 @@ mod tests {
 
     #[test]
     fn every_option_is_taken() {
-        let args =
-            ["--listen", "[::1]:7", "--port-file=p", "--discard", "--access-key", "a", "--secret-key=s"];
-        let Ok(Asked::Run { options, port_file }) = parsed(&args) else { panic!("not taken") };
+        let args = [
+            "--listen",
+            "[::1]:7",
+            "--port-file=p",
+            "--tls=c",
+            "--discard",
+            "--access-key",
+            "a",
+            "--secret-key=s",
+        ];
+        let Ok(Asked::Run { options, port_file, cert_file }) = parsed(&args) else { panic!("not taken") };
         assert_eq!(options.listen.to_string(), "[::1]:7");
         assert_eq!(
             (options.access_key.as_str(), options.secret_key.as_str(), options.discard),
             ("a", "s", true)
         );
-        assert_eq!(port_file, Some(PathBuf::from("p")));
+        assert_eq!((port_file, cert_file), (Some(PathBuf::from("p")), Some(PathBuf::from("c"))));
+        assert!(options.tls);
     }
 
     #[test]
@@ -121,6 +138,8 @@ mod tests {
             (&["--listen", "0.0.0.0:0"], "--listen is 0.0.0.0:0, which others can reach"),
             (&["--listen"], "--listen"),
             (&["--faults", "/nonexistent/rules.json"], "--faults /nonexistent/rules.json"),
+            (&["--tls"], "--tls"),
+            (&["--tls="], "--tls is empty"),
             (&["--discard=yes"], "--discard"),
             (&["--what"], "--what"),
             (&["stray"], "stray"),

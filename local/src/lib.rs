@@ -16,7 +16,7 @@
 //! The house, in the way of a request:
 //!
 //! - [`Local`] owns the runtime, the listener and everything a test may ask for (`local.rs`, `inspect.rs`).
-//! - `listener.rs` accepts, closes and resets connections; pausing it refuses them.
+//! - `listener.rs` accepts, closes and resets connections; pausing it refuses them. `tls.rs` is for those who want HTTPS.
 //! - `handler.rs` leads one request from its body to its answer: signature, faults, operation, record.
 //! - `sigv4.rs` verifies Signature Version 4; `keys.rs` holds the key that is known.
 //! - `faults/` holds the [`Rule`]s and decides what happens to a request.
@@ -48,6 +48,7 @@ mod server;
 mod sigv4;
 mod store;
 mod stream;
+mod tls;
 #[cfg(test)]
 mod wire_client;
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Connections: accepting, refusing, closing and resetting them.
 //!
 //! Promises: a paused endpoint refuses connections and has none open, and keeps its port meanwhile; a connection that
-//! a fault rule resets ends in an RST, not in an orderly close.
+//! a fault rule resets ends in an RST, not in an orderly close, and with TLS without a closing word; how long a client
+//! takes over its handshake, and how that ends, is its own affair.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
@@ -141,7 +142,13 @@ async fn serve(
     let connection = Arc::new(Connection { number, socket: stream.try_clone()? });
     let stream = TcpStream::from_std(stream)?;
     let service = service_fn(|request| handler::handle(Arc::clone(server), Arc::clone(&connection), request));
-    http1::Builder::new().serve_connection(TokioIo::new(stream), service).await?;
+    match &server.tls {
+        None => http1::Builder::new().serve_connection(TokioIo::new(stream), service).await?,
+        Some(tls) => {
+            let stream = tls.acceptor.accept(stream).await?;
+            http1::Builder::new().serve_connection(TokioIo::new(stream), service).await?;
+        }
+    }
     Ok(())
 }
 

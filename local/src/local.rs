@@ -12,6 +12,7 @@ use crate::faults::RuleError;
 use crate::listener::{self, Command};
 use crate::options::Options;
 use crate::server::Server;
+use crate::tls::Tls;
 
 /// A CloudWatch Logs endpoint that listens until it is dropped.
 ///
@@ -42,6 +43,9 @@ pub enum StartError {
     /// A fault rule is not sound.
     #[error("fault rule: {0}")]
     Rule(#[from] RuleError),
+    /// HTTPS was asked for and there is no certificate for it.
+    #[error("cannot make a TLS certificate: {0}")]
+    Tls(Box<dyn std::error::Error + Send + Sync>),
     /// The threads could not be started.
     #[error("cannot start the runtime: {0}")]
     Runtime(io::Error),
@@ -60,7 +64,9 @@ impl Local {
             .enable_all()
             .build()
             .map_err(StartError::Runtime)?;
-        let server = Arc::new(Server::new(options)?);
+        let tls = options.tls.then(|| Tls::new(asked.ip())).transpose();
+        let tls = tls.map_err(|error| StartError::Tls(error.into()))?;
+        let server = Arc::new(Server::new(options, tls)?);
         let failed = |source| StartError::Listen { addr: asked, source };
         let listener = {
             let _context = runtime.enter();
@@ -72,9 +78,16 @@ impl Local {
         Ok(Self { server, addr, commands, runtime: Some(runtime) })
     }
 
-    /// Where it listens, as an SDK wants it: `http://127.0.0.1:PORT`.
+    /// Where it listens, as an SDK wants it: `http://127.0.0.1:PORT`, or `https://` with
+    /// [`Options::tls`](crate::Options::tls).
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.addr)
+        let scheme = if self.server.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.addr)
+    }
+
+    /// The certificate that a client must trust, as PEM; `None` without [`Options::tls`](crate::Options::tls).
+    pub fn certificate_pem(&self) -> Option<&str> {
+        self.server.tls.as_ref().map(|tls| tls.certificate_pem.as_str())
     }
 
     /// Where it listens.

@@ -1,6 +1,6 @@
 //! The program: a [`cwl_local::Local`] that listens until SIGINT or SIGTERM.
 //!
-//! Exit codes: 0 after a signal, 1 when it cannot listen or write its port file, 2 for wrong arguments or rules.
+//! Exit codes: 0 after a signal, 1 when it cannot listen or write its files, 2 for wrong arguments or rules.
 #![deny(unsafe_code)]
 
 mod args;
@@ -16,8 +16,8 @@ fn main() -> ExitCode {
     match args::parse(std::env::args_os().skip(1)) {
         Ok(args::Asked::Help) => print!("{}", args::HELP),
         Ok(args::Asked::Version) => println!("cwl-local {}", env!("CARGO_PKG_VERSION")),
-        Ok(args::Asked::Run { options, port_file }) => {
-            if let Err(error) = run(*options, port_file.as_deref()) {
+        Ok(args::Asked::Run { options, port_file, cert_file }) => {
+            if let Err(error) = run(*options, port_file.as_deref(), cert_file.as_deref()) {
                 eprintln!("cwl-local: {error}");
                 return ExitCode::from(1);
             }
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn run(options: Options, port_file: Option<&Path>) -> Result<(), String> {
+fn run(options: Options, port_file: Option<&Path>, cert_file: Option<&Path>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -42,6 +42,11 @@ fn run(options: Options, port_file: Option<&Path>) -> Result<(), String> {
             (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?);
         let local = Local::start(options).map_err(|error| error.to_string())?;
         eprintln!("cwl-local: listening on {}", local.endpoint());
+        // Before the port, so that who knows where to connect can know whom to trust.
+        if let (Some(path), Some(pem)) = (cert_file, local.certificate_pem()) {
+            write_whole(path, pem)
+                .map_err(|error| format!("cannot write --tls {}: {error}", path.display()))?;
+        }
         if let Some(path) = port_file {
             write_whole(path, &format!("{}\n", local.addr().port()))
                 .map_err(|error| format!("cannot write --port-file {}: {error}", path.display()))?;

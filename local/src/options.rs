@@ -13,6 +13,9 @@ pub struct Options {
     pub access_key: String,
     /// Its secret access key. Default `test`.
     pub secret_key: String,
+    /// Serve HTTPS with a certificate made at the start, instead of HTTP; see
+    /// [`Local::certificate_pem`](crate::Local::certificate_pem). Default `false`.
+    pub tls: bool,
     /// Count events and requests, and keep neither; for benches. Default `false`.
     pub discard: bool,
     /// The fault rules to begin with. Default none.
@@ -33,6 +36,7 @@ impl Default for Options {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             access_key: "test".to_owned(),
             secret_key: "test".to_owned(),
+            tls: false,
             discard: false,
             faults: Vec::new(),
             clock_offset_ms: 0,

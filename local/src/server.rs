@@ -9,6 +9,7 @@ use crate::keys::Keys;
 use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::store::Store;
+use crate::tls::Tls;
 
 /// The operations there are.
 pub(crate) const OPERATIONS: [&str; 9] = [
@@ -33,6 +34,8 @@ pub(crate) struct State {
 pub(crate) struct Server {
     /// The known key.
     pub keys: Keys,
+    /// What HTTPS is served with; `None` for HTTP.
+    pub tls: Option<Tls>,
     /// Count events and keep none.
     pub discard: bool,
     /// Locked for the moment in which a checked request takes effect; nothing awaits under it.
@@ -55,12 +58,13 @@ pub(crate) struct Server {
 
 impl Server {
     /// A server with nothing in it.
-    pub fn new(options: Options) -> Result<Self, RuleError> {
+    pub fn new(options: Options, tls: Option<Tls>) -> Result<Self, RuleError> {
         let mut faults = FaultTable::default();
         faults.replace(options.faults, Instant::now())?;
         let cap = if options.discard { 0 } else { options.request_log_cap };
         Ok(Self {
             keys: Keys::new(options.access_key, options.secret_key),
+            tls,
             discard: options.discard,
             state: Mutex::new(State { store: Store::default(), ledger: Ledger::new(cap) }),
             faults: Mutex::new(faults),

@@ -1,13 +1,18 @@
-//! A client for the tests of this crate: one connection, signed requests, answers as they come off the socket.
+//! A client for the tests of this crate: one connection, signed requests, answers as they come off the socket, or out of
+//! its TLS.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::sigv4::{Canonical, Scope, signing_key};
 
@@ -34,9 +39,14 @@ impl Answer {
     }
 }
 
+/// What a connection is made of.
+trait Stream: Read + Write + Send {}
+
+impl<S: Read + Write + Send> Stream for S {}
+
 /// One connection.
 pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
     addr: SocketAddr,
     /// Further headers of every request, signed.
     pub headers: Vec<(&'static str, &'static str)>,
@@ -47,9 +57,30 @@ pub(crate) struct Client {
 impl Client {
     /// Connects, or says why not.
     pub fn connect(addr: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(addr)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { stream: BufReader::new(stream), addr, headers: Vec::new(), secret_key: "test" })
+        Ok(Self::over(Box::new(connect(addr)?), addr))
+    }
+
+    /// Connects and shakes hands with who has one of these certificates, or says why not.
+    pub fn connect_tls(addr: SocketAddr, trusted_pem: &str) -> io::Result<Self> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(trusted_pem.as_bytes()) {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut connection = ClientConnection::new(Arc::new(config), addr.ip().into()).unwrap();
+        let mut stream = connect(addr)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream)?;
+        }
+        Ok(Self::over(Box::new(StreamOwned::new(connection, stream)), addr))
+    }
+
+    fn over(stream: Box<dyn Stream>, addr: SocketAddr) -> Self {
+        Self { stream: BufReader::new(stream), addr, headers: Vec::new(), secret_key: "test" }
     }
 
     /// Calls an operation.
@@ -143,6 +174,12 @@ impl Client {
         }
         Ok(line.trim_end().to_owned())
     }
+}
+
+fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(addr)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
 }
 
 /// A `PutLogEvents` into stream `s`: an event of now for each message.

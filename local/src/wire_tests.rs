@@ -1,6 +1,7 @@
-//! Promises that only a real connection can break: faults, pauses, encodings, records and waits.
+//! Promises that only a real connection can break: faults, pauses, encodings, TLS, records and waits.
 
 use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -255,6 +256,80 @@ fn a_paused_endpoint_refuses_connections_and_comes_back_on_its_port() {
     local.resume().unwrap();
     Client::connect(local.addr()).unwrap().put(&["after"]).unwrap();
     assert_eq!(messages(&local), ["before", "after"]);
+}
+
+/// An endpoint that serves HTTPS, with group `g` and stream `s`.
+fn secure(faults: Vec<Rule>) -> Local {
+    let local = Local::start(Options { tls: true, faults, ..Options::default() }).unwrap();
+    local.create_stream("g", "s");
+    local
+}
+
+fn trusting(local: &Local) -> Client {
+    Client::connect_tls(local.addr(), local.certificate_pem().unwrap()).unwrap()
+}
+
+#[test]
+fn who_trusts_the_certificate_is_answered_over_tls() {
+    let local = secure(Vec::new());
+    assert_eq!(local.endpoint(), format!("https://{}", local.addr()));
+    let mut client = trusting(&local);
+    assert_eq!(client.put(&["m"]).unwrap().code(), "Ok");
+    assert_eq!(messages(&local), ["m"]);
+    assert_eq!(client.control("GET", "/_local/stats", "").unwrap().status, 200);
+    assert!(Local::start(Options::default()).unwrap().certificate_pem().is_none());
+}
+
+#[test]
+fn the_certificate_is_good_for_the_address_listened_on() {
+    for listen in ["[::1]:0", "127.0.0.2:0"] {
+        let options = Options { tls: true, listen: listen.parse().unwrap(), ..Options::default() };
+        let local = Local::start(options).unwrap();
+        assert_eq!(trusting(&local).control("GET", "/_local/stats", "").unwrap().status, 200, "{listen}");
+    }
+}
+
+#[test]
+fn a_client_that_does_not_trust_speak_tls_or_speak_at_all_costs_the_others_nothing() {
+    let local = secure(Vec::new());
+    let silent = TcpStream::connect(local.addr()).unwrap();
+    let stranger = secure(Vec::new());
+    let error = Client::connect_tls(local.addr(), stranger.certificate_pem().unwrap()).err();
+    let error = error.expect("it trusts a certificate that it does not know").to_string();
+    assert!(error.contains("certificate"), "{error}");
+    Client::connect(local.addr()).unwrap().put(&["plain"]).expect_err("it answers without TLS");
+    assert_eq!(trusting(&local).put(&["m"]).unwrap().code(), "Ok");
+    assert!(local.wait_until(PATIENCE, |local| local.connections_open() == 1), "only the silent one is left");
+    assert_eq!((local.connections_accepted(), local.requests().len()), (4, 1));
+    drop(silent);
+    assert!(local.wait_until(PATIENCE, |local| local.connections_open() == 0), "it outlived its client");
+}
+
+#[test]
+fn a_pause_and_a_stop_do_not_wait_for_a_handshake() {
+    let local = secure(Vec::new());
+    let _silent = TcpStream::connect(local.addr()).unwrap();
+    assert!(local.wait_until(PATIENCE, |local| local.connections_open() == 1));
+    local.pause();
+    assert_eq!(local.connections_open(), 0);
+    local.resume().unwrap();
+    assert_eq!(trusting(&local).put(&["m"]).unwrap().code(), "Ok");
+    local.stop();
+}
+
+#[test]
+fn resets_and_cut_answers_break_a_tls_connection_as_they_break_a_plain_one() {
+    for (rule, name, kind, taken) in [
+        (Rule::reset_before(), "reset_before", ErrorKind::ConnectionReset, 0),
+        (Rule::reset_after(), "reset_after", ErrorKind::ConnectionReset, 1),
+        (Rule::cut_response(), "cut_response", ErrorKind::UnexpectedEof, 1),
+    ] {
+        let local = secure(vec![rule.count(1)]);
+        let error = trusting(&local).put(&["m"]).expect_err("it was answered");
+        assert_eq!(error.kind(), kind, "{name}: {error}");
+        assert_eq!((messages(&local).len(), last_record(&local).outcome), (taken, fault(name)));
+        assert!(trusting(&local).put(&["n"]).is_ok(), "other connections go on");
+    }
 }
 
 #[test]

@@ -76,12 +76,41 @@ fn it_listens_where_its_port_file_says_and_ends_cleanly_at_a_signal() {
 }
 
 #[test]
+fn its_certificate_is_there_before_its_port() {
+    let scratch = Scratch::new("tls");
+    let (certificate, port_file) = (scratch.0.join("certificate.pem"), scratch.0.join("port"));
+    let mut program = Command::new(PROGRAM)
+        .arg("--tls")
+        .arg(&certificate)
+        .arg("--port-file")
+        .arg(&port_file)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    port(&port_file, &mut program);
+    let pem = std::fs::read_to_string(&certificate).expect("the certificate comes first");
+    assert!(pem.starts_with("-----BEGIN CERTIFICATE-----") && !pem.contains("KEY"), "{pem}");
+    assert!(pem.trim_end().ends_with("-----END CERTIFICATE-----"), "{pem}");
+    assert!(Command::new("kill").arg(program.id().to_string()).status().unwrap().success());
+    assert_eq!(program.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_certificate_that_cannot_be_written_is_said_and_ends_it() {
+    let output = Command::new(PROGRAM).args(["--tls", "/nonexistent/certificate.pem"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("cannot write --tls /nonexistent/certificate.pem: "), "{error}");
+}
+
+#[test]
 fn wrong_arguments_and_rules_are_one_clear_line() {
     let scratch = Scratch::new("wrong");
     let rules = scratch.file("rules.json", r#"[{"hang": true}, {"html": 3}]"#);
     for (args, named) in [
         (&["--listen", "0.0.0.0:80"][..], "--listen is 0.0.0.0:80"),
         (&["--faults", &rules], "rule 2: html is 3; allowed is a status from 200 to 599"),
+        (&["--tls"], "--tls"),
         (&["--frob"], "--frob"),
     ] {
         let error = String::from_utf8(refused(args).stderr).unwrap();

@@ -30,7 +30,8 @@ class Stats(Structure):
         for name in (
             "accepted_events accepted_bytes refused_events delivered_events delivered_bytes rejected_events "
             "dropped_events abandoned_events pending_events buffered_bytes buffered_bytes_peak targets "
-            "targets_failing requests requests_failed requests_in_flight batches_retried wire_bytes"
+            "targets_failing requests requests_failed requests_in_flight batches_retried wire_bytes "
+            "truncated_events endpoint_paused"
         ).split()
     ]
 

@@ -1,0 +1,71 @@
+"""HTTPS: the library trusts what the machine trusts, and nobody else; the host loses nothing while it must not trust.
+
+The host is a process of its own, since the certificates that are trusted are read once in a process.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import loopback
+
+SECONDS = 60
+
+# Pushes events and waits until they are delivered, or until the endpoint is paused and the operator was told why.
+HOST = """
+import sys, time, host
+with host.diagnostics() as texts:
+    sink = host.Sink(endpoint_url=sys.argv[1], region="us-east-1", log_group=sys.argv[2], log_stream="s",
+                     flush_interval_ms=10)
+    for number in range(100):
+        sink.push(f"event {number}")
+    until = time.monotonic() + 40
+    stats = sink.stats()
+    while stats.delivered_events < 100 and not (stats.endpoint_paused and texts) and time.monotonic() < until:
+        time.sleep(0.01)
+        stats = sink.stats()
+    print(f"delivered={stats.delivered_events} pending={stats.pending_events} lost={stats.dropped_events}",
+          f"paused={stats.endpoint_paused}", flush=True)
+    print(" | ".join(texts), flush=True)
+    sink.free()
+"""
+
+
+def pushed_by_a_host_that_trusts(certificate, endpoint, group):
+    """What the host counted, and what it was told."""
+    modules = ":".join(str(loopback.ROOT / folder) for folder in ("tests/outside", "scripts"))
+    environment = loopback.hermetic_environment() | {"PYTHONPATH": modules, "SSL_CERT_FILE": str(certificate)}
+    done = subprocess.run(
+        [sys.executable, "-c", HOST, endpoint, group], env=environment, stdout=subprocess.PIPE, text=True,
+        timeout=SECONDS, check=True,
+    )
+    counted, told = done.stdout.splitlines()
+    return counted, told
+
+
+@pytest.fixture
+def secure():
+    """A cwl-local that serves HTTPS."""
+    with loopback.CwlLocal(tls=True) as local:
+        yield local
+
+
+def test_events_are_delivered_to_whom_the_machine_trusts(secure, group):
+    counted, told = pushed_by_a_host_that_trusts(secure.certificate, secure.endpoint, group)
+    assert counted == "delivered=100 pending=0 lost=0 paused=0", told
+    client = loopback.logs_client(secure.endpoint, secure.certificate)
+    arrived = [message for _, message in loopback.read_back(client, group, "s")]
+    assert arrived == [f"event {number}" for number in range(100)]
+    assert secure.control("GET", "stats")["groups"][group]["events"] == 100
+
+
+@pytest.mark.parametrize("trusted", ["nobody", "another"])
+def test_events_stay_and_the_operator_is_told_while_the_endpoint_is_not_trusted(secure, group, trusted):
+    with loopback.CwlLocal(tls=True) as another:
+        certificate = {"nobody": os.devnull, "another": another.certificate}[trusted]
+        counted, told = pushed_by_a_host_that_trusts(certificate, secure.endpoint, group)
+    assert counted == "delivered=0 pending=100 lost=0 paused=1", told
+    assert "certificate" in told, told
+    assert secure.control("GET", "stats")["groups"] == {}
