@@ -29,6 +29,13 @@ SHIP_HEADERS := $(wildcard examples/c/cwl-ship/*.h)
 BENCH_HOST    := target/bench/isolation_host
 BENCH_SOURCES := $(wildcard benches/isolation/*.c)
 
+# Three programs: one for all that is measured, one that replaces malloc, and one that is not linked with the library.
+PERFORMANCE          := benches/performance
+PERFORMANCE_COMMON   := $(addprefix $(PERFORMANCE)/,lines.c process.c sink.c)
+PERFORMANCE_SOURCES  := $(filter-out %/allocations.c %/start.c,$(wildcard $(PERFORMANCE)/*.c))
+PERFORMANCE_NEEDS    := $(wildcard $(PERFORMANCE)/*.h) include/cwl_sink.h Makefile
+PERFORMANCE_PROGRAMS := $(addprefix target/bench/performance_,host allocations start)
+
 # Without LTO where an rlib is built along with it: so the cdylib alone. The header test of one build profile and
 # `make header` need the same command.
 BUILD_LIBRARY := $(CARGO) rustc --locked --release --lib --crate-type cdylib
@@ -56,6 +63,18 @@ $(RELEASE)/cwl-ship: $(SHIP_SOURCES) $(SHIP_HEADERS) include/cwl_sink.h Makefile
 $(BENCH_HOST): $(BENCH_SOURCES) $(wildcard benches/isolation/*.h) include/cwl_sink.h Makefile | library
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(C99) $(BENCH_SOURCES) -o $@ $(LDFLAGS) $(LINK) -lpthread -Wl,-rpath,'$$ORIGIN/../release'
+
+target/bench/performance_host: $(PERFORMANCE_SOURCES) $(PERFORMANCE_NEEDS) | library
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(C99) $(PERFORMANCE_SOURCES) -o $@ $(LDFLAGS) $(LINK) -lpthread -Wl,-rpath,'$$ORIGIN/../release'
+
+target/bench/performance_allocations: $(PERFORMANCE)/allocations.c $(PERFORMANCE_COMMON) $(PERFORMANCE_NEEDS) | library
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(C99) $< $(PERFORMANCE_COMMON) -o $@ $(LDFLAGS) $(LINK) -Wl,-rpath,'$$ORIGIN/../release'
+
+target/bench/performance_start: $(PERFORMANCE)/start.c $(PERFORMANCE)/process.c $(PERFORMANCE_NEEDS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(C99) $< $(PERFORMANCE)/process.c -o $@ $(LDFLAGS) -ldl
 
 header: library ## Copy the header that the build made to include/
 	@built=$$($(BUILD_LIBRARY) --quiet --message-format=json-render-diagnostics | $(PYTHON) scripts/built_header.py) \
