@@ -43,7 +43,7 @@ BUILD_LIBRARY := $(CARGO) rustc --locked --release --lib --crate-type cdylib
 .DEFAULT_GOAL := all
 # What takes time here runs on all cores by itself, and two installations at once would meet at apt's lock.
 .NOTPARALLEL:
-.PHONY: all build library cwl-local header demo test simulate mutations kill-test bench-isolation check clean distclean help c-tests tools
+.PHONY: all build library cwl-local header demo test simulate mutations kill-test bench bench-isolation bench-reference check clean distclean help c-tests tools
 
 all: header build ## Build the library, cwl-ship and cwl-local, and renew include/cwl_sink.h
 
@@ -103,6 +103,16 @@ kill-test: build $(VENV_OK) ## Kill cwl-ship KILLS times while its file rotates,
 SECONDS      := 20
 FAULTS_AFTER ?= 0
 ONLY         ?=
+
+RUNS   := 5
+EVENTS := 5000000
+
+bench: library cwl-local bench-reference $(PERFORMANCE_PROGRAMS) $(BENCH_VENV_OK) ## Measure what an event costs, and judge it (12 minutes; less: RUNS=2 EVENTS=500000 ONLY="push size")
+	@$(BENCH_VENV)/bin/python $(PERFORMANCE)/run.py --runs $(RUNS) --events $(EVENTS) --only "$(ONLY)"
+
+# What the AWS SDK and zlib need for the same. It does not use the library, which is not built by this.
+bench-reference:
+	$(CARGO) build --locked --release -p cwl-bench-reference
 
 bench-isolation: library cwl-local $(BENCH_HOST) $(BENCH_VENV_OK) ## Measure what failing targets cost the others (12 minutes; less: SECONDS=6 ONLY="denied_10 silent_10")
 	@$(BENCH_VENV)/bin/python benches/isolation/run.py --seconds $(SECONDS) --faults-after $(FAULTS_AFTER) --only "$(ONLY)"

@@ -65,6 +65,7 @@ SUITES = [
     Suite("outside view", [*PYTEST, "tests/outside/test_outside_view.py"], pytest_counts, 10),
     Suite("credentials", [*PYTEST, "tests/outside/test_credentials.py"], pytest_counts, 10),
     Suite("isolation figures", [*PYTEST, "tests/outside/test_isolation_figures.py"], pytest_counts, 1),
+    Suite("performance figures", [*PYTEST, "tests/outside/test_performance_figures.py"], pytest_counts, 1),
     Suite("boto3 view", [VENV_PYTHON, str(BOTO3_VIEW)], plain_counts, 5, needs_endpoint=True),
 ]
 

@@ -19,7 +19,7 @@ class Figure:
 
     @property
     def target(self):
-        return None if self.bound is None else f"{self.bound} {self.limit:,g}"
+        return None if self.bound is None else f"{self.bound} {self.limit:,}"
 
 
 def most(name, unit, limit):

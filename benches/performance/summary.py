@@ -3,7 +3,7 @@
 import dataclasses
 import statistics
 
-from figures_table import FIGURES, GROUPS
+from figures_table import FIGURES
 
 
 @dataclasses.dataclass
@@ -50,10 +50,10 @@ def unique(values):
     return list(dict.fromkeys(values))
 
 
-def entries(group, runs):
-    """Of all the group's figures that some run was about."""
-    asked = {name for run in runs for part in (run.values, run.void, run.broken) for name in part}
-    return {figure.name: entry(figure, runs) for figure in GROUPS[group] if figure.name in asked}
+def entries(runs):
+    """Of every figure that some of the runs, which measured the same, was about."""
+    about = {name for run in runs for part in (run.values, run.broken) for name in part}
+    return {name: entry(figure, runs) for name, figure in FIGURES.items() if name in about}
 
 
 def counted(figures):
@@ -70,7 +70,7 @@ def all_met(figures):
 
 # ---- the table ----
 
-HEADER = f"{'figure':<36} {'median':>12} {'spread':>25} {'unit':<6} {'target':>12}  verdict"
+HEADER = f"{'figure':<38} {'median':>12} {'spread':>25} {'unit':<6} {'target':>12}  verdict"
 
 
 def number(value):
@@ -79,21 +79,21 @@ def number(value):
         return "none"
     if value == int(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.4f}" if abs(value) < 0.1 else f"{value:.3f}"
+    digits = next(digits for least, digits in ((100, 1), (0.1, 3), (0.01, 4), (0, 5)) if abs(value) >= least)
+    return f"{value:.{digits}f}"
 
 
 def verdict(own):
-    said = ["BROKE OFF: " + "; ".join(own["broken"])] * bool(own["broken"])
-    said += ["VOID: " + "; ".join(own["void"])] * bool(own["void"])
-    if said:
-        return " | ".join(said)
-    return {True: "met", False: "FALLS SHORT", None: ""}[own["met"]]
+    said = [f"{word}: {of_several(own[key])}" for word, key in (("BROKE OFF", "broken"), ("VOID", "void")) if own[key]]
+    return " | ".join(said) or {True: "met", False: "FALLS SHORT", None: ""}[own["met"]]
+
+
+def of_several(reasons):
+    """The first; the report has them all."""
+    return reasons[0] if len(reasons) == 1 else f"{reasons[0]} (and {len(reasons) - 1} more)"
 
 
 def row(name, own):
-    spread = "" if len(own["runs"]) < 2 else f"{number(own['min'])} .. {number(own['max'])}"
-    return (f"{name:<36} {number(own['median']):>12} {spread:>25} {own['unit']:<6} {own['target'] or '':>12}  "
+    spread = "" if own["min"] == own["max"] else f"{number(own['min'])} .. {number(own['max'])}"
+    return (f"{name:<38} {number(own['median']):>12} {spread:>25} {own['unit']:<6} {own['target'] or '':>12}  "
             f"{verdict(own)}").rstrip()
-
-
-assert all(figure.bound in (None, "<=", ">=") for figure in FIGURES.values())
