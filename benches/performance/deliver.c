@@ -14,7 +14,8 @@
 #define RUN_EVENTS 10
 
 /* The same for one target as for many, so that the two can be compared. */
-static void push_in_runs(cwl_target *const *targets, uint64_t count, struct cursor *cursor, size_t bytes, uint64_t events)
+static void push_in_runs(cwl_target *const *targets, uint64_t count, struct cursor *cursor, size_t bytes,
+                         uint64_t events)
 {
     cwl_event event = { 0 };
     uint64_t target = 0;

@@ -15,7 +15,8 @@ KB_A_MB = 1024
 
 def push(told):
     """The median round of each kind, per event. Of the two kinds, the rounds of a run: they alternate."""
-    per_event = {kind: statistics.median(told[kind]) / told["events"] for kind in ("escape_ns", "push_ns", "push_event_ns")}
+    kinds = ("escape_ns", "push_ns", "push_event_ns")
+    per_event = {kind: statistics.median(told[kind]) / told["events"] for kind in kinds}
     return {
         "push.ns_p50": per_event["push_ns"],
         "push.escape_loop_ns": per_event["escape_ns"],

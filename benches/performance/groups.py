@@ -56,9 +56,14 @@ def part(run, *names):
         run.broken |= {name: f"{type(error).__name__}: {error}" for name in names}
 
 
-def void(measured, *more):
-    reasons = derive.uncounted(measured.told, measured.taken) + derive.disturbed(measured.others_cores)
-    return reasons + [reason for part_of_it in more for reason in part_of_it]
+def uncounted(run, measured):
+    reasons = derive.uncounted(measured.told, measured.taken)
+    run.unaccounted |= bool(reasons)
+    return reasons
+
+
+def void(run, measured):
+    return uncounted(run, measured) + derive.disturbed(measured.others_cores)
 
 
 # ---- push ----
@@ -67,26 +72,26 @@ def void(measured, *more):
 def rounds(run, asked):
     with part(run, "push.ns_p50", "push.escape_loop_ns", "push.ratio_to_escape_loop", "push_event.ns_p50"):
         measured = measure("host", ["push"], [asked.rounds, NO_TIMER])
-        run.add(derive.push(measured.told), void(measured))
+        run.add(derive.push(measured.told), void(run, measured))
 
 
 def threads(run, asked):
     with part(run, "push.two_threads_one_target", "push.two_threads_two_targets"):
         measured = measure("host", ["threads"], [asked.rounds, NO_TIMER])
-        run.add(derive.threads(measured.told), void(measured))
+        run.add(derive.threads(measured.told), void(run, measured))
 
 
 def allocations(run, _asked):
     with part(run, "push.allocations_per_event"):
         measured = measure("allocations", [], [ALLOCATION_EVENTS, *BLOCK])
         # Others cannot make the thread allocate.
-        run.add(derive.allocations(measured.told), derive.uncounted(measured.told, measured.taken))
+        run.add(derive.allocations(measured.told), uncounted(run, measured))
 
 
 def paced(run, _asked):
     with part(run, "push.ns_p999", "push.busy_ns_p50", "push.busy_ns_p99", "push.busy_ns_max", "push.clock_ns"):
         measured = measure("host", ["paced"], [PACED_PER_S, PACED_SECONDS, *BLOCK])
-        run.add(derive.paced(measured.told), void(measured, derive.off_pace(measured.told, PACED_PER_S)))
+        run.add(derive.paced(measured.told), void(run, measured) + derive.off_pace(measured.told, PACED_PER_S))
 
 
 # ---- end to end ----
@@ -95,7 +100,7 @@ def paced(run, _asked):
 def deliver(run, name, asked, options, tls=False):
     with part(run, f"{name}.cpu_us_per_event", f"{name}.events_per_s"):
         measured = measure("host", ["deliver"], [asked.events, 1, *BLOCK, *options], tls)
-        run.add(derive.deliver(name, measured.told), void(measured))
+        run.add(derive.deliver(name, measured.told), void(run, measured))
 
 
 def references(run, asked):
@@ -140,24 +145,27 @@ def end_to_end(run, asked):
 
 
 def many(run, asked):
-    names = [f"scale.targets_100k.{name}" for name in ("rss_mb", "cpu_percent", "worst_delivery_s", "lost", "opening_s")]
-    with part(run, *names):
+    names = ["rss_mb", "cpu_percent", "worst_delivery_s", "lost", "opening_s"]
+    with part(run, *(f"scale.targets_100k.{name}" for name in names)):
         one = measure("host", ["many"], [1, MANY_PER_S, min(ONE_TARGET_SECONDS, asked.scale_seconds)])
         all_of_them = measure("host", ["many"], [MANY_TARGETS, MANY_PER_S, asked.scale_seconds])
-        run.add(derive.many(all_of_them.told, one.told), void(all_of_them, void(one)))
+        figures = derive.many(all_of_them.told, one.told)
+        # A loss is one whatever else went on.
+        run.add({"scale.targets_100k.lost": figures.pop("scale.targets_100k.lost")})
+        run.add(figures, void(run, one) + void(run, all_of_them))
 
 
 def busy(run, asked):
     with part(run, "scale.busy_10000_over_one", "scale.busy_10000.cpu_us_per_event", "scale.busy_1.cpu_us_per_event"):
         one = measure("host", ["deliver"], [asked.events, 1, *BUSY_OPTIONS])
         all_of_them = measure("host", ["deliver"], [asked.events, BUSY_TARGETS, *BUSY_OPTIONS])
-        run.add(derive.busy(all_of_them.told, one.told), void(all_of_them, void(one)))
+        run.add(derive.busy(all_of_them.told, one.told), void(run, one) + void(run, all_of_them))
 
 
 def idle(run, asked):
     with part(run, "idle.wakeups_30s", "idle.cpu_ms_30s"):
         measured = measure("host", ["idle"], [asked.idle_seconds])
-        reasons = derive.uncounted(measured.told, measured.taken) + derive.thread_ended(measured.told)
+        reasons = uncounted(run, measured) + derive.thread_ended(measured.told)
         run.add(derive.idle(measured.told, asked.idle_seconds), reasons)
 
 
@@ -190,8 +198,8 @@ def memory(run, asked):
         measured = measure("host", ["memory"], [asked.memory_events, *MEMORY_OPTIONS], meanwhile=stalls)
         fired += [0] * (len(STALLS) - len(fired))
         # An answer that was lost on the way makes duplicates at the endpoint: there may be more than were pushed.
-        reasons = derive.uncounted(measured.told, min(measured.taken, measured.told["pushed"]))
-        reasons += derive.unfilled(measured.told, BUFFER_MAX_BYTES, fired)
+        once = dataclasses.replace(measured, taken=min(measured.taken, measured.told["pushed"]))
+        reasons = uncounted(run, once) + derive.unfilled(measured.told, BUFFER_MAX_BYTES, fired)
         run.add(derive.memory(measured.told, BUFFER_MAX_BYTES, asked.memory_events), reasons)
 
 

@@ -9,9 +9,9 @@
  *     host idle    ENDPOINT LINES SECONDS           how often the library's threads wake when nothing happens
  *     host memory  ENDPOINT LINES EVENTS            resident memory while the endpoint stalls
  *
- * Behind these come the sink's options, each KEY=VALUE. LINES is a file of lines of one length. Prints one line of JSON:
- * what was measured (the clocks are around that only), and how many events the library counted. Any push or flush that
- * fails ends it with exit code 1.
+ * Behind these come the sink's options, each KEY=VALUE. LINES is a file of lines of one length. Prints one line of
+ * JSON: what was measured (the clocks are around that only), and how many events the library counted. Any push or flush
+ * that fails ends it with exit code 1.
  */
 
 #include <stdio.h>

@@ -25,7 +25,8 @@ CPU = [("reference.sdk.cpu_us_per_event", "AWS SDK,\nplain loop"), ("e2e.plain.c
        ("e2e.tls.cpu_us_per_event", "sink,\nTLS"), ("e2e.gzip.cpu_us_per_event", "sink,\ngzip")]
 # As published for the same kind of work, on other machines: not to be read to the digit.
 ELSEWHERE = [(0.66, "Fluent Bit"), (0.48, "librdkafka")]
-PUSH = [("push.escape_loop_ns", "escape\nloop"), ("push.ns_p50", "push to\na target"), ("push_event.ns_p50", "push\nby names")]
+PUSH = [("push.escape_loop_ns", "escape\nloop"),
+        ("push.ns_p50", "push to\na target"), ("push_event.ns_p50", "push\nby names")]
 YARDSTICKS = ("reference.sdk.cpu_us_per_event", "push.escape_loop_ns")
 
 
@@ -90,7 +91,8 @@ def picture(report):
     draw_push(push, report["figures"])
     machine = report["machine"]
     figure.suptitle(
-        f"What an access-log line of 126 bytes costs the process that ships it ({machine['cpu']}, {machine['cores']} cores)\n"
+        f"What an access-log line of 126 bytes costs the process that ships it "
+        f"({machine['cpu']}, {machine['cores']} cores)\n"
         "bars: medians, with the spread of the runs; thick lines: targets; red: over its target",
         fontsize=10,
     )

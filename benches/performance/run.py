@@ -3,8 +3,8 @@
 
 Each measurement is a fresh process beside a fresh cwl-local that discards what it gets; most are made RUNS times, and
 their medians count. Writes report.json and performance.svg, and prints a table; the exit code is 0 only when every
-target that was asked for is met and nothing is void. A run in which events are missing, or in which other processes
-kept the machine busy, is void, and made once more.
+target that was asked for is met and nothing is void. A run is void in which events are missing, or in which other
+processes kept the machine busy; the latter is made once more.
 """
 
 import argparse
@@ -32,17 +32,21 @@ DIGITS = 6
 RUNS, EVENTS, ROUNDS, SCALE_SECONDS, IDLE_SECONDS, MEMORY_EVENTS = 5, 5_000_000, 100, 90, 30, 3_600_000
 
 LEGEND = """\
-median and spread: over the runs; 1 MB = 1,048,576 bytes. push.ns_p999 and push.busy_*: 250,000 pushes a second while the
-workers are busy, the clock's own reading (push.clock_ns) within. e2e.*: CPU time of the host's whole process, push to
-answer. reference.*: what others need for the same, on this machine."""
+median and spread: over the runs; 1 MB = 1,048,576 bytes. push.ns_p999 and push.busy_*: 250,000 pushes a second while
+the workers are busy, the clock's own reading (push.clock_ns) within. e2e.*: CPU time of the host's whole process, from
+the push to the answer. reference.*: what others need for the same, on this machine."""
 
 
 def run_once(measure_part, asked):
-    """Measured again when it was void, and what comes last counts. What broke off or fell short has no second chance."""
+    """Measured again when it was void, and what comes last counts.
+
+    What broke off or fell short, and a run in which events are missing, has no second chance: that would hide what
+    happens now and then.
+    """
     for _ in range(ATTEMPTS):
         run = Run()
         measure_part(run, asked)
-        if not run.void:
+        if not run.void or run.unaccounted:
             break
     return run
 
@@ -55,7 +59,8 @@ def measured(group, asked):
 
 def first_line(*command):
     try:
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=20).stdout.split("\n")[0]
+        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=20)
+        return said.stdout.split("\n")[0]
     except (OSError, subprocess.SubprocessError):
         return "unknown"
 

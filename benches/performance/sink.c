@@ -94,8 +94,9 @@ void print_counts(cwl_sink *sink)
     cwl_stats_snapshot stats = { .struct_size = sizeof stats };
     if (cwl_stats(sink, &stats) != CWL_OK)
         die("cwl_stats");
-    printf("\"pushed\": %" PRIu64 ", \"delivered\": %" PRIu64 ", \"requests\": %" PRIu64 ", \"requests_failed\": %" PRIu64
-           "}\n", stats.accepted_events, stats.delivered_events, stats.requests, stats.requests_failed);
+    printf("\"pushed\": %" PRIu64 ", \"delivered\": %" PRIu64 ", \"requests\": %" PRIu64
+           ", \"requests_failed\": %" PRIu64 "}\n",
+           stats.accepted_events, stats.delivered_events, stats.requests, stats.requests_failed);
 }
 
 void end_sink(cwl_sink *sink)

@@ -1,4 +1,7 @@
-"""What is made of the runs: medians, spreads, and whether the targets are met. Pure; it only reads what was measured."""
+"""What is made of the runs: medians, spreads, and whether the targets are met.
+
+Pure: it only reads what was measured.
+"""
 
 import dataclasses
 import statistics
@@ -13,6 +16,7 @@ class Run:
     values: dict = dataclasses.field(default_factory=dict)
     void: dict = dataclasses.field(default_factory=dict)  # figure: reasons
     broken: dict = dataclasses.field(default_factory=dict)  # figure: why it has no value
+    unaccounted: bool = False  # host, library and endpoint did not count the same events
 
     def add(self, values, void=()):
         self.values |= {name: value for name, value in values.items() if value is not None}

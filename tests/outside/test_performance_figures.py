@@ -267,6 +267,21 @@ def test_a_disturbed_delivery_makes_what_is_compared_with_it_void_too(monkeypatc
     assert "e2e.plain.ratio_to_sdk" in run.void and "e2e.plain.cpu_us_per_event" in run.void
 
 
+def test_missing_events_are_kept_apart_from_a_disturbed_machine(monkeypatch):
+    assert not deliveries(monkeypatch, others_cores=1.5).unaccounted, "measured again"
+    assert deliveries(monkeypatch, taken=9).unaccounted, "a second chance would hide it"
+
+
+def test_a_loss_counts_on_a_disturbed_machine_too(monkeypatch):
+    told = {"rss_kb": 1, "cpu_us": 1, "wall_us": 1, "worst_delivery_s": 1, "acked_delivered": 9, "opening_s": 1, **COUNTS}
+    monkeypatch.setattr(groups, "measure", lambda *_, **__: processes.Measured(told, 10, 1.5))
+    run = Run()
+    groups.many(run, groups.Asked(1, 10, 1, 1, 1, 1))
+    own = summary.entries([run])["scale.targets_100k.lost"]
+    assert (own["median"], own["met"], own["void"]) == (1, False, [])
+    assert run.void["scale.targets_100k.rss_mb"]
+
+
 def test_every_figure_of_the_table_has_a_name_of_its_own_and_every_group_is_measured():
     assert sum(len(figures) for figures in GROUPS.values()) == len(FIGURES)
     assert set(GROUPS) == set(groups.GROUPS)
