@@ -74,6 +74,8 @@ def zlib_share(zlib, gzip, plain):
 def many(told, told_of_one):
     return {
         "scale.targets_100k.rss_mb": (told["rss_kb"] - told_of_one["rss_kb"]) / KB_A_MB,
+        "scale.targets_100k.rss_end_mb": (told["rss_end_kb"] - told_of_one["rss_end_kb"]) / KB_A_MB,
+        "scale.targets_100k.cpu_us_per_event": cpu_per_event(told),
         "scale.targets_100k.cpu_percent": 100 * told["cpu_us"] / told["wall_us"],
         "scale.targets_100k.worst_delivery_s": told["worst_delivery_s"],
         "scale.targets_100k.lost": told["pushed"] - told["acked_delivered"],

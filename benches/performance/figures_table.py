@@ -67,6 +67,9 @@ GROUPS = {
         most("scale.targets_100k.cpu_percent", "%", 2),
         most("scale.targets_100k.worst_delivery_s", "s", FLUSH_INTERVAL_S + 1),
         most("scale.targets_100k.lost", "events", 0),
+        Figure("scale.targets_100k.rss_end_mb", "MB"),
+        # Each of these events is a request of its own: to be read beside reference.sdk_request.cpu_us.
+        Figure("scale.targets_100k.cpu_us_per_event", "µs"),
         Figure("scale.targets_100k.opening_s", "s"),
         most("scale.busy_10000_over_one", "", 1.5),
         Figure("scale.busy_10000.cpu_us_per_event", "µs"),

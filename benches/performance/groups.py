@@ -145,7 +145,7 @@ def end_to_end(run, asked):
 
 
 def many(run, asked):
-    names = ["rss_mb", "cpu_percent", "worst_delivery_s", "lost", "opening_s"]
+    names = ["rss_mb", "rss_end_mb", "cpu_percent", "cpu_us_per_event", "worst_delivery_s", "lost", "opening_s"]
     with part(run, *(f"scale.targets_100k.{name}" for name in names)):
         one = measure("host", ["many"], [1, MANY_PER_S, min(ONE_TARGET_SECONDS, asked.scale_seconds)])
         all_of_them = measure("host", ["many"], [MANY_TARGETS, MANY_PER_S, asked.scale_seconds])

@@ -145,12 +145,14 @@ int measure_many(const struct request *request)
             most_kb = rss_kb();
     }
     int64_t used_us = cpu_us() - cpu_before_us, wall_us = (now_ns(CLOCK_MONOTONIC) - begun_ns) / 1000;
+    int64_t end_kb = rss_kb();
     settle(TAIL_SECONDS);
 
-    printf("{\"opening_s\": %.2f, \"rss_kb\": %" PRId64 ", \"cpu_us\": %" PRId64 ", \"wall_us\": %" PRId64
+    printf("{\"events\": %" PRIu64 ", \"opening_s\": %.2f, \"rss_kb\": %" PRId64 ", \"rss_end_kb\": %" PRId64
+           ", \"cpu_us\": %" PRId64 ", \"wall_us\": %" PRId64
            ", \"worst_delivery_s\": %.3f, \"worst_late_ms\": %.3f, \"acked_delivered\": %" PRIu64
            ", \"acked_otherwise\": %" PRIu64 ", ",
-           opening_s, most_kb, used_us, wall_us, (double)many.worst_delivery_ns / 1e9, (double)worst_late_ns / 1e6,
+           pushed, opening_s, most_kb, end_kb, used_us, wall_us, (double)many.worst_delivery_ns / 1e9, (double)worst_late_ns / 1e6,
            many.delivered, many.otherwise);
     print_counts(many.sink);
     end_sink(many.sink);

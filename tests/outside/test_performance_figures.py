@@ -73,10 +73,12 @@ def test_a_ratio_to_nothing_is_none():
 
 
 def test_many_targets_are_compared_with_one_in_memory_and_lost_is_what_was_not_acked_as_delivered():
-    told = {"rss_kb": 150 * 1024, "cpu_us": 20_000, "wall_us": 1_000_000, "worst_delivery_s": 5.1, "pushed": 100,
-            "acked_delivered": 98, "opening_s": 9}
-    figures = derive.many(told, {"rss_kb": 20 * 1024})
+    told = {"rss_kb": 150 * 1024, "rss_end_kb": 140 * 1024, "cpu_us": 20_000, "wall_us": 1_000_000, "events": 50,
+            "worst_delivery_s": 5.1, "pushed": 100, "acked_delivered": 98, "opening_s": 9}
+    figures = derive.many(told, {"rss_kb": 20 * 1024, "rss_end_kb": 20 * 1024})
     assert figures["scale.targets_100k.rss_mb"] == 130
+    assert figures["scale.targets_100k.rss_end_mb"] == 120
+    assert figures["scale.targets_100k.cpu_us_per_event"] == 400
     assert figures["scale.targets_100k.cpu_percent"] == 2
     assert figures["scale.targets_100k.lost"] == 2
 
@@ -273,7 +275,8 @@ def test_missing_events_are_kept_apart_from_a_disturbed_machine(monkeypatch):
 
 
 def test_a_loss_counts_on_a_disturbed_machine_too(monkeypatch):
-    told = {"rss_kb": 1, "cpu_us": 1, "wall_us": 1, "worst_delivery_s": 1, "acked_delivered": 9, "opening_s": 1, **COUNTS}
+    told = dict.fromkeys(("rss_kb", "rss_end_kb", "cpu_us", "wall_us", "events", "worst_delivery_s", "opening_s"), 1)
+    told |= {"acked_delivered": 9, **COUNTS}
     monkeypatch.setattr(groups, "measure", lambda *_, **__: processes.Measured(told, 10, 1.5))
     run = Run()
     groups.many(run, groups.Asked(1, 10, 1, 1, 1, 1))
