@@ -152,8 +152,8 @@ int measure_many(const struct request *request)
            ", \"cpu_us\": %" PRId64 ", \"wall_us\": %" PRId64
            ", \"worst_delivery_s\": %.3f, \"worst_late_ms\": %.3f, \"acked_delivered\": %" PRIu64
            ", \"acked_otherwise\": %" PRIu64 ", ",
-           pushed, opening_s, most_kb, end_kb, used_us, wall_us, (double)many.worst_delivery_ns / 1e9, (double)worst_late_ns / 1e6,
-           many.delivered, many.otherwise);
+           pushed, opening_s, most_kb, end_kb, used_us, wall_us, (double)many.worst_delivery_ns / 1e9,
+           (double)worst_late_ns / 1e6, many.delivered, many.otherwise);
     print_counts(many.sink);
     end_sink(many.sink);
     free(many.pushed_ns);

@@ -100,9 +100,10 @@ def picture(report):
 
 
 def main(path_of_report, *pictures):
-    figure = picture(json.loads(pathlib.Path(path_of_report).read_text()))
+    report = json.loads(pathlib.Path(path_of_report).read_text())
     for path in pictures:
-        figure.savefig(path, dpi=110, metadata=METADATA.get(pathlib.Path(path).suffix))
+        # Drawn anew for each: the layout of a figure that was saved before differs in the last digits.
+        picture(report).savefig(path, dpi=110, metadata=METADATA.get(pathlib.Path(path).suffix))
 
 
 if __name__ == "__main__":
