@@ -29,6 +29,13 @@ SHIP_HEADERS := $(wildcard examples/c/cwl-ship/*.h)
 BENCH_HOST    := target/bench/isolation_host
 BENCH_SOURCES := $(wildcard benches/isolation/*.c)
 
+# Three programs: one for all that is measured, one that replaces malloc, and one that is not linked with the library.
+PERFORMANCE          := benches/performance
+PERFORMANCE_COMMON   := $(addprefix $(PERFORMANCE)/,lines.c process.c sink.c)
+PERFORMANCE_SOURCES  := $(filter-out %/allocations.c %/start.c,$(wildcard $(PERFORMANCE)/*.c))
+PERFORMANCE_NEEDS    := $(wildcard $(PERFORMANCE)/*.h) include/cwl_sink.h Makefile
+PERFORMANCE_PROGRAMS := $(addprefix target/bench/performance_,host allocations start)
+
 # Without LTO where an rlib is built along with it: so the cdylib alone. The header test of one build profile and
 # `make header` need the same command.
 BUILD_LIBRARY := $(CARGO) rustc --locked --release --lib --crate-type cdylib
@@ -36,7 +43,7 @@ BUILD_LIBRARY := $(CARGO) rustc --locked --release --lib --crate-type cdylib
 .DEFAULT_GOAL := all
 # What takes time here runs on all cores by itself, and two installations at once would meet at apt's lock.
 .NOTPARALLEL:
-.PHONY: all build library cwl-local header demo test simulate mutations kill-test bench-isolation check clean distclean help c-tests tools
+.PHONY: all build library cwl-local header demo test simulate mutations kill-test bench bench-isolation bench-reference check clean distclean help c-tests tools
 
 all: header build ## Build the library, cwl-ship and cwl-local, and renew include/cwl_sink.h
 
@@ -56,6 +63,18 @@ $(RELEASE)/cwl-ship: $(SHIP_SOURCES) $(SHIP_HEADERS) include/cwl_sink.h Makefile
 $(BENCH_HOST): $(BENCH_SOURCES) $(wildcard benches/isolation/*.h) include/cwl_sink.h Makefile | library
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(C99) $(BENCH_SOURCES) -o $@ $(LDFLAGS) $(LINK) -lpthread -Wl,-rpath,'$$ORIGIN/../release'
+
+target/bench/performance_host: $(PERFORMANCE_SOURCES) $(PERFORMANCE_NEEDS) | library
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(C99) $(PERFORMANCE_SOURCES) -o $@ $(LDFLAGS) $(LINK) -lpthread -Wl,-rpath,'$$ORIGIN/../release'
+
+target/bench/performance_allocations: $(PERFORMANCE)/allocations.c $(PERFORMANCE_COMMON) $(PERFORMANCE_NEEDS) | library
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(C99) $< $(PERFORMANCE_COMMON) -o $@ $(LDFLAGS) $(LINK) -Wl,-rpath,'$$ORIGIN/../release'
+
+target/bench/performance_start: $(PERFORMANCE)/start.c $(PERFORMANCE)/process.c $(PERFORMANCE_NEEDS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(C99) $< $(PERFORMANCE)/process.c -o $@ $(LDFLAGS) -ldl
 
 header: library ## Copy the header that the build made to include/
 	@built=$$($(BUILD_LIBRARY) --quiet --message-format=json-render-diagnostics | $(PYTHON) scripts/built_header.py) \
@@ -84,6 +103,16 @@ kill-test: build $(VENV_OK) ## Kill cwl-ship KILLS times while its file rotates,
 SECONDS      := 20
 FAULTS_AFTER ?= 0
 ONLY         ?=
+
+RUNS   := 5
+EVENTS := 5000000
+
+bench: library cwl-local bench-reference $(PERFORMANCE_PROGRAMS) $(BENCH_VENV_OK) ## Measure what an event costs, and judge it (12 minutes; less: RUNS=2 EVENTS=500000 ONLY="push size")
+	@$(BENCH_VENV)/bin/python $(PERFORMANCE)/run.py --runs $(RUNS) --events $(EVENTS) --only "$(ONLY)"
+
+# What the AWS SDK and zlib need for the same. It does not use the library, which is not built by this.
+bench-reference:
+	$(CARGO) build --locked --release -p cwl-bench-reference
 
 bench-isolation: library cwl-local $(BENCH_HOST) $(BENCH_VENV_OK) ## Measure what failing targets cost the others (12 minutes; less: SECONDS=6 ONLY="denied_10 silent_10")
 	@$(BENCH_VENV)/bin/python benches/isolation/run.py --seconds $(SECONDS) --faults-after $(FAULTS_AFTER) --only "$(ONLY)"

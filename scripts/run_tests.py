@@ -66,6 +66,7 @@ SUITES = [
     Suite("credentials", [*PYTEST, "tests/outside/test_credentials.py"], pytest_counts, 10),
     Suite("TLS", [*PYTEST, "tests/outside/test_tls.py"], pytest_counts, 5),
     Suite("isolation figures", [*PYTEST, "tests/outside/test_isolation_figures.py"], pytest_counts, 1),
+    Suite("performance figures", [*PYTEST, "tests/outside/test_performance_figures.py"], pytest_counts, 1),
     Suite("boto3 view", [VENV_PYTHON, str(BOTO3_VIEW)], plain_counts, 5, needs_endpoint=True),
 ]
 

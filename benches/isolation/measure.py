@@ -6,7 +6,6 @@ The two processes are ended here, by their ids, whatever happens. What waits her
 import contextlib
 import dataclasses
 import json
-import os
 import pathlib
 import select
 import struct
@@ -15,10 +14,12 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
+BENCHES = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(BENCHES), str(BENCHES.parent / "scripts")]
 
 from figures import Event  # noqa: E402
 from loopback import ROOT, CwlLocal, hermetic_environment  # noqa: E402
+from machine import busy_seconds, cpu_seconds_of  # noqa: E402
 from scenarios import DOWN_SECONDS, HEALTHY, SETTLING_SECONDS  # noqa: E402
 
 HOST = ROOT / "target" / "bench" / "isolation_host"
@@ -234,16 +235,8 @@ class Busy:
         self._before, self._begun = self._seconds(), time.monotonic()
 
     def _seconds(self):
-        tick = os.sysconf("SC_CLK_TCK")
-        own = {}
-        for name, pid in self._pids.items():
-            # Behind the name, which may hold anything: utime and stime are the 14th and 15th member of the line.
-            members = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            own[name] = (int(members[11]) + int(members[12])) / tick
-        user, nice, system, _idle, _iowait, irq, softirq, steal, *_ = map(
-            int, pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-        )
-        return own | {"others": (user + nice + system + irq + softirq + steal) / tick - sum(own.values())}
+        own = {name: cpu_seconds_of(pid) for name, pid in self._pids.items()}
+        return own | {"others": busy_seconds() - sum(own.values())}
 
     def cores(self):
         after, elapsed = self._seconds(), time.monotonic() - self._begun

@@ -10,17 +10,18 @@ Only events of healthy targets count towards throughput and latency; `lost` is a
 """
 
 import argparse
-import json
 import os
 import pathlib
-import platform
 import signal
 import subprocess
 import sys
 
-from measure import ROOT, WARM_UP_SECONDS, Times, measure
-from scenarios import HEALTHY, HEALTHY_EVENTS_PER_SECOND, SCENARIOS
-from verdict import broken_off, compare
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from machine import machine, write  # noqa: E402
+from measure import ROOT, WARM_UP_SECONDS, Times, measure  # noqa: E402
+from scenarios import HEALTHY, HEALTHY_EVENTS_PER_SECOND, SCENARIOS  # noqa: E402
+from verdict import broken_off, compare  # noqa: E402
 
 ATTEMPTS = 2
 SHORTEST_SECONDS = 20  # of a run that is not just a quick look
@@ -91,37 +92,6 @@ LEGEND = """\
 throughput, p50, p99, requests: of the healthy targets, as a ratio to their baseline's; base p99, p99 ms: the two p99s.
 lost, twice, rejected: of all targets; twice: what the endpoint took beyond what was told delivered; rejected: pushes.
 late: the host's own worst lateness; push: its longest push; others: cores that other processes kept busy."""
-
-
-# ---- the results ----
-
-
-def machine():
-    models = [line.partition(":")[2].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-              if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.machine(),
-        "cores": os.cpu_count(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
-def rounded(value):
-    """The same with every fraction cut to what means something."""
-    if isinstance(value, dict):
-        return {key: rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [rounded(inner) for inner in value]
-    return round(value, 4) if isinstance(value, float) else value
-
-
-def write(results, path):
-    """Whole or not at all: a run that is interrupted leaves the scenarios that it has done."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(rounded(results), indent=1) + "\n")
-    new.replace(path)
 
 
 def arguments():

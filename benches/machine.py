@@ -1,0 +1,51 @@
+"""What the benches say of the machine, how busy it is with other things, and how they keep their results."""
+
+import json
+import os
+import pathlib
+import platform
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def machine():
+    models = [line.partition(":")[2].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+              if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def cpu_seconds_of(pid):
+    """CPU time that a running process has used so far."""
+    # Behind the name, which may hold anything: utime and stime are the 14th and 15th member of the line.
+    members = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(members[11]) + int(members[12])) / TICK
+
+
+def busy_seconds():
+    """CPU time that everybody together has used so far; what a hypervisor took from the machine is part of it."""
+    user, nice, system, _idle, _iowait, irq, softirq, steal, *_ = map(
+        int, pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    )
+    return (user + nice + system + irq + softirq + steal) / TICK
+
+
+def rounded(value, digits):
+    """The same with every fraction cut to what means something."""
+    if isinstance(value, dict):
+        return {key: rounded(inner, digits) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded(inner, digits) for inner in value]
+    return round(value, digits) if isinstance(value, float) else value
+
+
+def write(results, path, digits=4):
+    """Whole or not at all: a run that is interrupted leaves what it has done."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(rounded(results, digits), indent=1, ensure_ascii=False) + "\n")
+    new.replace(path)

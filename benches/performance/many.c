@@ -1,0 +1,162 @@
+/*
+ * Many targets that have an event now and then.
+ *
+ * Each gets a first event, which creates it, outside of what is measured. Then events come at a steady rate, each to
+ * another target than the one before, pushed by name as an agent would that keeps no handles. One thread pushes, in
+ * ticks, and fetches the acks in between; its own work is within the CPU time. What the host itself keeps takes as much
+ * memory with one target as with many.
+ */
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "measurements.h"
+#include "process.h"
+#include "sink.h"
+
+#define TICK_NS INT64_C(5000000)
+#define STREAMS_A_GROUP 1000
+#define ACKS_AT_ONCE 512
+#define OPENING_SECONDS 240
+#define TAIL_SECONDS 30
+/* Coprime to any number of targets that is asked for: in steps of it, every target has its turn. */
+#define STRIDE 7919
+#define OPENING_TOKEN UINT64_MAX
+/* Room for ten minutes at 1,667 a second. */
+#define EVENTS_MOST 1000000
+
+static struct {
+    cwl_sink *sink;
+    struct cursor cursor;
+    size_t bytes;
+    uint64_t targets;
+    int64_t *pushed_ns; /* by token */
+    uint64_t accepted, delivered, otherwise;
+    int64_t worst_delivery_ns;
+} many;
+
+static cwl_status push_to(uint64_t target, uint64_t token)
+{
+    char group[64], stream[64];
+    uint64_t number = target % STREAMS_A_GROUP;
+    snprintf(group, sizeof group, "/prod/service-%03" PRIu64 "/application", target / STREAMS_A_GROUP);
+    snprintf(stream, sizeof stream, "ip-10-0-%" PRIu64 "-%" PRIu64 ".eu-central-1/container/%04" PRIu64, number / 50,
+             number % 50, number);
+    cwl_event event = event_of_now();
+    event.log_group = group;
+    event.log_stream = stream;
+    event.message = next_line(&many.cursor);
+    event.message_len = many.bytes;
+    event.token = token;
+    return cwl_push_event(many.sink, &event);
+}
+
+static void take(const cwl_ack *ack, int64_t at_ns)
+{
+    many.delivered += ack->outcome == CWL_DELIVERED;
+    many.otherwise += ack->outcome != CWL_DELIVERED;
+    if (ack->token == OPENING_TOKEN)
+        return;
+    int64_t took_ns = at_ns - many.pushed_ns[ack->token];
+    if (took_ns > many.worst_delivery_ns)
+        many.worst_delivery_ns = took_ns;
+}
+
+/* Fetches the acks that are there; waits for the first for so long. */
+static void fetch_acks(int64_t timeout_ms)
+{
+    cwl_ack acks[ACKS_AT_ONCE];
+    int64_t count;
+    do {
+        acks[0].struct_size = sizeof acks[0];
+        count = cwl_poll_acks(many.sink, acks, ACKS_AT_ONCE, timeout_ms);
+        if (count < 0)
+            die("cwl_poll_acks");
+        int64_t at_ns = now_ns(CLOCK_MONOTONIC);
+        for (int64_t i = 0; i < count; i++)
+            take(&acks[i], at_ns);
+        timeout_ms = 0;
+    } while (count == ACKS_AT_ONCE);
+}
+
+/* Fetches acks until every event that was accepted has its own, or the time is up. */
+static void settle(int64_t seconds)
+{
+    int64_t until_ns = now_ns(CLOCK_MONOTONIC) + seconds * SECOND_NS;
+    while (many.delivered + many.otherwise < many.accepted && now_ns(CLOCK_MONOTONIC) < until_ns)
+        fetch_acks(100);
+}
+
+/* One event for each target. When there is no room, room comes with the acks. */
+static double open_all(void)
+{
+    int64_t begun_ns = now_ns(CLOCK_MONOTONIC);
+    for (uint64_t target = 0; target < many.targets; target++) {
+        cwl_status status;
+        while ((status = push_to(target, OPENING_TOKEN)) == CWL_ERR_FULL) {
+            cwl_flush(many.sink, 0);
+            fetch_acks(20);
+        }
+        if (status != CWL_OK)
+            die("cwl_push_event");
+        many.accepted++;
+    }
+    cwl_flush(many.sink, 0);
+    settle(OPENING_SECONDS);
+    if (many.delivered < many.accepted)
+        fail("not all targets were opened in time");
+    return (double)(now_ns(CLOCK_MONOTONIC) - begun_ns) / 1e9;
+}
+
+int measure_many(const struct request *request)
+{
+    int64_t rate = request->numbers[1], seconds = request->numbers[2];
+    if (rate * seconds > EVENTS_MOST)
+        fail("too many events");
+    struct lines lines = read_lines(request->lines_path);
+    many.cursor = cursor_over(&lines);
+    many.bytes = lines.bytes;
+    many.targets = (uint64_t)request->numbers[0];
+    many.pushed_ns = allocated(EVENTS_MOST, sizeof *many.pushed_ns);
+    for (size_t i = 0; i < EVENTS_MOST; i++)
+        many.pushed_ns[i] = 1; /* touched, so that it takes the same memory in every run */
+    many.sink = open_sink(request->endpoint, request->option_count, request->options);
+    fetch_acks(0); /* begins the acking */
+    double opening_s = open_all();
+
+    int64_t most_kb = rss_kb(), worst_late_ns = 0;
+    int64_t cpu_before_us = cpu_us(), begun_ns = now_ns(CLOCK_MONOTONIC), ended_ns = begun_ns + seconds * SECOND_NS;
+    uint64_t pushed = 0, target = 0;
+    for (int64_t tick_ns = begun_ns, ticks = 0; tick_ns < ended_ns; tick_ns += TICK_NS, ticks++) {
+        sleep_until(tick_ns);
+        int64_t awake_ns = now_ns(CLOCK_MONOTONIC);
+        if (awake_ns - tick_ns > worst_late_ns)
+            worst_late_ns = awake_ns - tick_ns;
+        uint64_t owed = (uint64_t)((tick_ns + TICK_NS - begun_ns) * rate / SECOND_NS);
+        for (; pushed < owed; pushed++, target = (target + STRIDE) % many.targets) {
+            many.pushed_ns[pushed] = now_ns(CLOCK_MONOTONIC);
+            if (push_to(target, pushed) != CWL_OK)
+                die("cwl_push_event");
+            many.accepted++;
+        }
+        fetch_acks(0);
+        if (ticks % 200 == 0 && rss_kb() > most_kb)
+            most_kb = rss_kb();
+    }
+    int64_t used_us = cpu_us() - cpu_before_us, wall_us = (now_ns(CLOCK_MONOTONIC) - begun_ns) / 1000;
+    int64_t end_kb = rss_kb();
+    settle(TAIL_SECONDS);
+
+    printf("{\"events\": %" PRIu64 ", \"opening_s\": %.2f, \"rss_kb\": %" PRId64 ", \"rss_end_kb\": %" PRId64
+           ", \"cpu_us\": %" PRId64 ", \"wall_us\": %" PRId64
+           ", \"worst_delivery_s\": %.3f, \"worst_late_ms\": %.3f, \"acked_delivered\": %" PRIu64
+           ", \"acked_otherwise\": %" PRIu64 ", ",
+           pushed, opening_s, most_kb, end_kb, used_us, wall_us, (double)many.worst_delivery_ns / 1e9,
+           (double)worst_late_ns / 1e6, many.delivered, many.otherwise);
+    print_counts(many.sink);
+    end_sink(many.sink);
+    free(many.pushed_ns);
+    free_lines(&lines);
+    return 0;
+}

@@ -1,0 +1,84 @@
+/*
+ * Resident memory while an hour's worth of events is pushed as fast as it is taken, and the endpoint stalls now and
+ * then (which is run.py's part): the most that the process has over what it had before the sink was opened.
+ *
+ * The kernel's own high-water mark is the figure; a thread that looks every 10 ms tells the same independently.
+ */
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#include "measurements.h"
+#include "process.h"
+#include "sink.h"
+
+#define SAMPLE_NS INT64_C(10000000)
+#define IDLE_SECONDS 10
+/* One may hold only a quarter of the default buffer_max_bytes; together they fill it. */
+#define TARGETS 8
+#define RUN_EVENTS 10
+
+static struct {
+    int ended;
+    int64_t most_kb;
+} sampler;
+
+static void *sample(void *unused)
+{
+    (void)unused;
+    for (int64_t at_ns = now_ns(CLOCK_MONOTONIC); __atomic_load_n(&sampler.ended, __ATOMIC_ACQUIRE) == 0;
+         at_ns += SAMPLE_NS) {
+        sleep_until(at_ns);
+        int64_t kb = rss_kb();
+        if (kb > sampler.most_kb)
+            sampler.most_kb = kb;
+    }
+    return NULL;
+}
+
+static void push_in_turn(cwl_target *const targets[TARGETS], const struct lines *lines, uint64_t events)
+{
+    struct cursor cursor = cursor_over(lines);
+    for (uint64_t pushed = 0, run = 0; pushed < events; pushed += RUN_EVENTS, run++)
+        push_lines(targets[run % TARGETS], &cursor, lines->bytes, RUN_EVENTS);
+}
+
+int measure_memory(const struct request *request)
+{
+    struct lines lines = read_lines(request->lines_path);
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, sample, NULL) != 0)
+        fail("pthread_create");
+    int64_t before_kb = rss_kb();
+    reset_peak();
+    cwl_sink *sink = open_sink(request->endpoint, request->option_count, request->options);
+    cwl_target *targets[TARGETS];
+    for (int i = 0; i < TARGETS; i++) {
+        char stream[32];
+        snprintf(stream, sizeof stream, "host-%d", i);
+        targets[i] = open_target(sink, NULL, stream);
+    }
+
+    int64_t begun_ns = now_ns(CLOCK_MONOTONIC);
+    push_in_turn(targets, &lines, (uint64_t)request->numbers[0]);
+    flush(sink);
+    int64_t wall_us = (now_ns(CLOCK_MONOTONIC) - begun_ns) / 1000, peak_kb = peak_rss_kb();
+    __atomic_store_n(&sampler.ended, 1, __ATOMIC_RELEASE);
+    pthread_join(thread, NULL);
+    sleep_until(now_ns(CLOCK_MONOTONIC) + IDLE_SECONDS * SECOND_NS);
+    int64_t idle_kb = rss_kb();
+
+    cwl_stats_snapshot stats = { .struct_size = sizeof stats };
+    if (cwl_stats(sink, &stats) != CWL_OK)
+        die("cwl_stats");
+    printf("{\"before_kb\": %" PRId64 ", \"peak_kb\": %" PRId64 ", \"sampled_kb\": %" PRId64 ", \"idle_kb\": %" PRId64
+           ", \"wall_us\": %" PRId64 ", \"buffered_bytes_peak\": %" PRIu64 ", \"batches_retried\": %" PRIu64 ", ",
+           before_kb, peak_kb, sampler.most_kb, idle_kb, wall_us, stats.buffered_bytes_peak, stats.batches_retried);
+    print_counts(sink);
+    for (int i = 0; i < TARGETS; i++)
+        cwl_target_free(targets[i]);
+    end_sink(sink);
+    free_lines(&lines);
+    return 0;
+}
