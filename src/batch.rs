@@ -8,14 +8,13 @@
 //! * its memory is reserved before it is taken, and given back when the batch is dropped;
 //! * the body is put in order and compressed once; every attempt sends the same bytes.
 
-use std::io::{self, Write};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use flate2::write::GzEncoder;
 use tokio::time::Instant;
 
 use crate::ack::{Ending, Ledger, Receipt, Split};
+use crate::body::{Body, Entry, encode, in_order_of_time};
+use crate::buffers::Buffer;
 use crate::config::Compression;
 use crate::engine::Event;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BATCH_SPAN_MS, EVENT_OVERHEAD_BYTES};
@@ -29,9 +28,6 @@ const FIXED_CHARGE: usize = 256;
 
 /// JSON around one message, the widest timestamp included.
 const EVENT_JSON_BYTES: usize = HEAD_BYTES_MAX + AROUND_BYTES;
-
-/// Most room that a batch's body starts with.
-const BODY_START_BYTES: usize = 1024;
 
 /// Why an event did not get into an open batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +44,13 @@ impl From<NoRoom> for NotAdded {
     }
 }
 
-/// Where an event stands in the body, its comma included.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    timestamp_ms: i64,
-    start: u32,
-    bytes: u32,
+/// What a batch starts with, for its first event and those that are expected.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Start {
+    /// Room for so many bytes.
+    pub body: usize,
+    /// And so many events.
+    pub events: usize,
 }
 
 /// An event on its way into a batch.
@@ -77,13 +74,26 @@ impl<'a> NewEvent<'a> {
     }
 }
 
+/// Whose batch it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// What every request's body to it begins with.
+    pub prefix: &'a [u8],
+    /// What it holds in memory.
+    pub account: &'a Arc<Account>,
+    /// Where its events' outcomes are counted.
+    pub ledger: &'a Arc<Ledger>,
+}
+
 /// A batch that takes events.
 #[derive(Debug)]
 pub struct OpenBatch {
     id: u64,
     opened_at: Instant,
-    body: Vec<u8>,
+    body: Buffer,
     index: Vec<Entry>,
+    /// What it starts with at least.
+    start: Start,
     counted_bytes: usize,
     oldest_ms: i64,
     newest_ms: i64,
@@ -128,27 +138,28 @@ impl Head {
 }
 
 impl OpenBatch {
-    /// An empty batch whose body begins with `prefix`, with the memory for `first`.
+    /// An empty batch of the target, with the memory for `first`.
     pub fn open(
         id: u64,
-        prefix: &[u8],
-        account: &Arc<Account>,
-        ledger: &Arc<Ledger>,
+        target: Target<'_>,
         first: &NewEvent<'_>,
         standing: Standing,
+        start: Start,
         now: Instant,
     ) -> Result<Self, NoRoom> {
+        let Target { prefix, account, ledger } = target;
         let receipt = Receipt::new(ledger);
         let mut charge = Charge::empty(account);
         charge.grow_for_push(Self::charge_of_one(prefix.len(), first, &receipt), standing)?;
-        let mut body = Vec::new();
-        body.try_reserve_exact(prefix.len()).map_err(|_| NoRoom)?;
-        body.extend_from_slice(prefix);
+        let mut body = Buffer::new();
+        body.grow_to(prefix.len(), account.budget().buffers())?;
+        body.append(prefix);
         Ok(OpenBatch {
             id,
             opened_at: now,
             body,
             index: Vec::new(),
+            start,
             counted_bytes: 0,
             oldest_ms: i64::MAX,
             newest_ms: i64::MIN,
@@ -189,6 +200,11 @@ impl OpenBatch {
         self.index.is_empty()
     }
 
+    /// What one like it would have been well to start with.
+    pub fn size(&self) -> Start {
+        Start { body: self.body.len(), events: self.index.len() }
+    }
+
     /// Whether not even the smallest event would still fit.
     pub fn is_full(&self) -> bool {
         self.index.len() == BATCH_EVENTS_MAX || self.counted_bytes + EVENT_OVERHEAD_BYTES >= BATCH_BYTES_MAX
@@ -217,7 +233,7 @@ impl OpenBatch {
 
         let start = self.body.len();
         self.head.set(timestamp_ms);
-        self.body.extend_from_slice(self.head.bytes());
+        self.body.append(self.head.bytes());
         message.append(&mut self.body);
         // A body is at most six times BATCH_BYTES_MAX plus the events' own JSON, which fits 32 bits.
         self.index.push(Entry { timestamp_ms, start: start as u32, bytes: (self.body.len() - start) as u32 });
@@ -249,18 +265,22 @@ impl OpenBatch {
             true => capacity,
             false => needed.max(capacity * 2).max(least),
         };
-        let generous = (doubled(body, body_needed, BODY_START_BYTES), doubled(index, index_needed, 4));
+        let start = if self.is_empty() { self.start } else { Start::default() };
+        let body_doubled =
+            if self.is_empty() { body_needed.max(start.body) } else { doubled(body, body_needed, 0) };
+        let generous = (body_doubled, doubled(index, index_needed, start.events));
         let exact = (body_needed.max(body), index_needed.max(index));
         let batch_max = self.charge.batch_max();
         let mut too_large = false;
         for (body, index) in [generous, exact] {
+            let body = Buffer::capacity_for(body);
             let wanted = Self::charge_for(body, index, in_order) + self.receipt.bytes_with(index, range);
             too_large = wanted > batch_max && !self.is_empty();
             let more = wanted.saturating_sub(self.charge.bytes());
             if too_large || self.charge.grow_for_push(more, standing).is_err() {
                 continue;
             }
-            let reserved = self.body.try_reserve_exact(body - self.body.len()).is_ok()
+            let reserved = self.body.grow_to(body, &self.charge.buffers()).is_ok()
                 && self.index.try_reserve_exact(index - self.index.len()).is_ok()
                 && self.receipt.make_room(index, range).is_ok();
             return if reserved { Ok(()) } else { Err(NotAdded::NoRoom) };
@@ -310,18 +330,9 @@ pub struct Batch {
 #[derive(Debug)]
 enum Payload {
     /// As the pushes wrote it: each event followed by a comma, in the order pushed.
-    Written { body: Vec<u8>, index: Vec<Entry>, in_order: bool },
+    Written { body: Buffer, index: Vec<Entry>, in_order: bool },
     /// As it goes over the wire.
     Encoded(Body),
-}
-
-/// A request body as it goes over the wire. A clone shares the bytes.
-#[derive(Clone, Debug)]
-pub struct Body {
-    /// The bytes.
-    pub bytes: Bytes,
-    /// Whether they are gzip.
-    pub gzip: bool,
 }
 
 impl Batch {
@@ -375,87 +386,19 @@ impl Batch {
     pub fn body(&mut self, compression: Compression) -> Body {
         if let Payload::Written { body, index, in_order } = &mut self.payload {
             let (mut body, index) = (std::mem::take(body), std::mem::take(index));
-            let prefix_bytes = index.first().map_or(body.len(), |entry| entry.start as usize);
-            if !*in_order {
-                let mut order: Vec<u32> = (0..index.len() as u32).collect();
-                order.sort_by_key(|pushed| index[*pushed as usize].timestamp_ms);
-                body = in_order_of(&body, &index, &order, prefix_bytes);
+            let home = self.charge.buffers();
+            // Without the memory for it, which is reserved but may not be had, the service refuses the order.
+            if !*in_order && let Ok((ordered, order)) = in_order_of_time(&body, &index, &home) {
+                body = ordered;
                 self.receipt.reorder(&order);
             }
             drop(index);
-            body.pop();
-            body.extend_from_slice(b"]}");
             let kept = FIXED_CHARGE + self.receipt.kept_bytes();
-            self.charge.shrink_to(kept + body.capacity());
-            let compressed = match compression {
-                Compression::None => None,
-                Compression::Gzip(level) => compress(&body, level, kept, &mut self.charge),
-            };
-            let encoded = match compressed {
-                Some(bytes) => Body { bytes: bytes.into(), gzip: true },
-                None => Body { bytes: body.into(), gzip: false },
-            };
-            self.payload = Payload::Encoded(encoded);
+            self.payload = Payload::Encoded(encode(body, compression, kept, &mut self.charge, &home));
         }
         match &self.payload {
             Payload::Encoded(body) => body.clone(),
             Payload::Written { .. } => unreachable!("was encoded above"),
         }
-    }
-}
-
-/// The same body with its events in this order.
-fn in_order_of(body: &[u8], index: &[Entry], order: &[u32], prefix_bytes: usize) -> Vec<u8> {
-    let mut ordered = Vec::with_capacity(body.len() + 1);
-    ordered.extend_from_slice(&body[..prefix_bytes]);
-    for pushed in order {
-        let entry = index[*pushed as usize];
-        ordered.extend_from_slice(&body[entry.start as usize..][..entry.bytes as usize]);
-    }
-    ordered
-}
-
-/// The body as gzip, its memory charged in the place of the plain body's; none when that would not save at
-/// least a quarter, or when there is no memory for both at once. `kept` is what stays charged besides.
-fn compress(body: &[u8], level: u32, kept: usize, charge: &mut Charge) -> Option<Vec<u8>> {
-    let most = body.len() / 4 * 3;
-    let charged = charge.bytes();
-    charge.grow_for_work(most).ok()?;
-    let mut compressed = Vec::new();
-    let encoded = compressed.try_reserve_exact(most).is_ok().then(|| {
-        let mut encoder =
-            GzEncoder::new(Bounded { bytes: compressed, most }, flate2::Compression::new(level));
-        encoder.write_all(body).and_then(|()| encoder.finish())
-    });
-    match encoded {
-        Some(Ok(Bounded { mut bytes, .. })) => {
-            bytes.shrink_to_fit();
-            charge.shrink_to(kept + bytes.capacity());
-            Some(bytes)
-        }
-        _ => {
-            charge.shrink_to(charged);
-            None
-        }
-    }
-}
-
-/// A writer that refuses what would pass the room reserved for it.
-struct Bounded {
-    bytes: Vec<u8>,
-    most: usize,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + bytes.len() > self.most {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::ack::{AckLine, Ledger, Outcome, Reason, Split};
 use crate::batch::NewEvent;
+use crate::buffers;
 use crate::clock::Clock;
 use crate::config::{Config, WhenFull};
 use crate::countdown::Countdown;
@@ -173,6 +174,7 @@ impl Engine {
         runtime.spawn(pool::run(self.clone()));
         runtime.spawn(retry::process_retries(self.clone()));
         runtime.spawn(sources::keep_offsets(self.clone()));
+        runtime.spawn(buffers::give_back_when_idle(self.budget.buffers().clone()));
         runtime.spawn(registry::forget_idle_targets(self.clone()));
         runtime.spawn(flush_timer::run_flush_timers(self, asked));
     }

@@ -145,14 +145,14 @@ fn byte_growth(byte: u8) -> u8 {
     control * 5 - short * 4 + quoted
 }
 
-/// Appends the text's JSON.
-pub fn append(text: &[u8], out: &mut Vec<u8>) {
+/// Gives the text's JSON out, part by part.
+pub fn append(text: &[u8], mut out: impl FnMut(&[u8])) {
     // As much at once as fits the room on the stack, whatever is in it.
     const AT_ONCE: usize = 128;
     let mut room = [0; AT_ONCE * ESCAPE_BYTES_MAX + ROOM_BEHIND];
     for part in text.chunks(AT_ONCE) {
         let escaped = escape(part, &mut room);
-        out.extend_from_slice(&room[..escaped.bytes]);
+        out(&room[..escaped.bytes]);
     }
 }
 
@@ -197,7 +197,7 @@ mod tests {
         fn appended_or_escaped_at_once_it_is_the_same(text in proptest::collection::vec(any::<u8>(), 0..600)) {
             let (json, ascii) = escaped(&text);
             let mut appended = Vec::new();
-            append(&text, &mut appended);
+            append(&text, |json| appended.extend_from_slice(json));
             prop_assert_eq!(ascii, text.is_ascii());
             prop_assert_eq!(json.len(), text.len() + growth(&text));
             prop_assert_eq!(appended, json);

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::ack::{Ending, Reason};
-use crate::batch::{Batch, Body};
+use crate::batch::Batch;
+use crate::body::Body;
 use crate::engine::Engine;
 use crate::logs_api::{ApiError, Failure, RejectedEvents};
 use crate::queue::{LastError, Queue};

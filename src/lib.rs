@@ -33,7 +33,9 @@
 
 pub mod ack;
 pub mod batch;
+pub mod body;
 pub mod breaker;
+pub mod buffers;
 pub mod clock;
 pub mod config;
 pub mod countdown;

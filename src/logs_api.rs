@@ -11,7 +11,7 @@ use std::pin::Pin;
 use thiserror::Error;
 
 use crate::ack::Reason;
-use crate::batch::Body;
+use crate::body::Body;
 
 /// An answer that comes later.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ApiError>> + Send + 'a>>;

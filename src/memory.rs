@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::buffers::Buffers;
+
 /// How a target stands with the service, which decides how much memory it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -26,6 +28,9 @@ pub enum Standing {
     /// Its last batch failed.
     Failing,
 }
+
+/// While less than this part of the memory is taken, there is plenty.
+const PLENTY_PART: usize = 4;
 
 /// A target that was not heard of yet gets at least this much beyond the first half, as long as there is any.
 const FIRST_TRY_MIN: usize = 1024;
@@ -46,6 +51,7 @@ pub struct Budget {
     /// Counts releases, so that a waiter sees one that came between its attempt and its wait.
     releases: AtomicU64,
     waiters: AtomicUsize,
+    buffers: Arc<Buffers>,
     /// Guards nothing but the wait itself; nothing awaits while holding it.
     waiting: Mutex<()>,
     released: Condvar,
@@ -68,9 +74,20 @@ impl Budget {
             peak: AtomicUsize::new(0),
             releases: AtomicU64::new(0),
             waiters: AtomicUsize::new(0),
+            buffers: Buffers::new(limit),
             waiting: Mutex::new(()),
             released: Condvar::new(),
         }
+    }
+
+    /// The buffers that are free.
+    pub fn buffers(&self) -> &Arc<Buffers> {
+        &self.buffers
+    }
+
+    /// Whether there is so much left that a batch may begin with as much as it may come to need.
+    pub fn is_plenty(&self) -> bool {
+        self.used() < self.limit / PLENTY_PART
     }
 
     /// Bytes reserved now.
@@ -152,6 +169,10 @@ impl Budget {
         match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
             Ok(before) => {
                 self.peak.fetch_max(before + bytes, Ordering::Relaxed);
+                let kept = self.buffers.kept();
+                if kept > 0 && before + bytes + kept > self.limit {
+                    self.buffers.clear();
+                }
                 Ok(())
             }
             Err(_) => Err(NoRoom),
@@ -232,6 +253,11 @@ impl Charge {
         self.bytes -= surplus;
         self.account.held.fetch_sub(surplus, Ordering::Relaxed);
         self.account.budget.release(surplus);
+    }
+
+    /// Where its buffers come from.
+    pub fn buffers(&self) -> Arc<Buffers> {
+        self.account.budget.buffers.clone()
     }
 
     /// Most bytes that the batch under this charge should take.

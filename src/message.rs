@@ -10,6 +10,7 @@
 use std::cell::Cell;
 use std::str::from_utf8;
 
+use crate::buffers::Buffer;
 use crate::escape::{self, ESCAPE_BYTES_MAX, ROOM_BEHIND};
 
 /// U+FFFD in UTF-8.
@@ -138,29 +139,29 @@ impl<'a> Message<'a> {
     /// Appends the message with what stands around it in an event, from the timestamp's end on: [`AROUND_BYTES`] and
     /// [`Message::json_bytes`] bytes.
     #[inline]
-    pub fn append(&self, out: &mut Vec<u8>) {
+    pub fn append(&self, out: &mut Buffer) {
         match self.form {
-            Form::Written(written) => out.extend_from_slice(written),
+            Form::Written(written) => out.append(written),
             _ => self.append_measured(out),
         }
     }
 
-    fn append_measured(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(BEFORE);
+    fn append_measured(&self, out: &mut Buffer) {
+        out.append(BEFORE);
         match self.form {
             Form::Written(_) => unreachable!("is there already"),
-            Form::Text(text) if self.json_bytes == text.len() => out.extend_from_slice(text),
-            Form::Text(text) => escape::append(text, out),
+            Form::Text(text) if self.json_bytes == text.len() => out.append(text),
+            Form::Text(text) => escape::append(text, |json| out.append(json)),
             Form::Other(bytes) => {
                 for chunk in bytes.utf8_chunks() {
-                    escape::append(chunk.valid().as_bytes(), out);
+                    escape::append(chunk.valid().as_bytes(), |json| out.append(json));
                     if !chunk.invalid().is_empty() {
-                        out.extend_from_slice(REPLACEMENT);
+                        out.append(REPLACEMENT);
                     }
                 }
             }
         }
-        out.extend_from_slice(BEHIND);
+        out.append(BEHIND);
     }
 }
 
@@ -168,7 +169,7 @@ impl<'a> Message<'a> {
 pub fn json_string(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 2);
     out.push(b'"');
-    escape::append(text.as_bytes(), &mut out);
+    escape::append(text.as_bytes(), |json| out.extend_from_slice(json));
     out.push(b'"');
     out
 }
@@ -176,6 +177,7 @@ pub fn json_string(text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::buffers::Buffers;
     use proptest::prelude::*;
 
     fn round_trip(bytes: &[u8]) -> String {
@@ -186,8 +188,10 @@ mod tests {
     }
 
     fn appended(message: &Message<'_>) -> String {
-        let mut out = Vec::new();
+        let mut out = Buffer::new();
+        out.grow_to(AROUND_BYTES + message.json_bytes(), &Buffers::new(1 << 20)).expect("memory");
         message.append(&mut out);
+        let out = out.bytes();
         assert_eq!(
             out.len(),
             AROUND_BYTES + message.json_bytes(),

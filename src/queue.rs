@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::ack::{Ending, Ledger, Outcome, Reason};
-use crate::batch::{Batch, NewEvent, NotAdded, OpenBatch};
+use crate::batch::{Batch, NewEvent, NotAdded, OpenBatch, Start, Target};
 use crate::breaker::{Failure, State as BreakerState, Ticket};
 use crate::countdown::Part;
 use crate::limits;
@@ -299,9 +299,11 @@ impl Queue {
         id: u64,
         first: &NewEvent<'_>,
         standing: Standing,
+        start: Start,
         now: Instant,
     ) -> Result<OpenBatch, NoRoom> {
-        OpenBatch::open(id, &self.prefix, &self.account, &self.ledger, first, standing, now)
+        let target = Target { prefix: &self.prefix, account: &self.account, ledger: &self.ledger };
+        OpenBatch::open(id, target, first, standing, start, now)
     }
 
     /// Adds the pieces of one event, each in a batch of its own, which all but the last fill anyway: all of them
@@ -317,7 +319,7 @@ impl Queue {
         let mut opened = Vec::with_capacity(pieces.len());
         for event in pieces {
             let id = state.next_batch + opened.len() as u64;
-            opened.push(self.open_batch(id, event, standing, now)?);
+            opened.push(self.open_batch(id, event, standing, Start::default(), now)?);
         }
         let added = opened.iter_mut().zip(pieces).try_for_each(|(batch, event)| {
             // What it is charged was reserved when it was opened.
@@ -345,7 +347,8 @@ impl Queue {
         let standing = state.standing();
         if state.open.is_none() {
             let now = Instant::now();
-            let batch = self.open_batch(state.next_batch, event, standing, now)?;
+            let start = if self.account.budget().is_plenty() { state.last_size } else { Start::default() };
+            let batch = self.open_batch(state.next_batch, event, standing, start, now)?;
             state.next_batch += 1;
             state.used_at = Some(now);
             state.open = Some(batch);

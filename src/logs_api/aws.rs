@@ -24,7 +24,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 use thiserror::Error;
 
 use super::{Answer, ApiError, Failure, LogsApi, PutLogEvents, RejectedEvents};
-use crate::batch::Body;
+use crate::body::Body;
 use crate::config::{Config, Secret};
 
 type HttpResponse = aws_sdk_cloudwatchlogs::config::http::HttpResponse;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Counts, LastError};
 use crate::ack::{Outcome, Reason};
-use crate::batch::{Batch, OpenBatch};
+use crate::batch::{Batch, OpenBatch, Start};
 use crate::breaker::CircuitBreaker;
 use crate::countdown::Part;
 use crate::memory::Standing;
@@ -16,6 +16,8 @@ use crate::pool::Line;
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) open: Option<OpenBatch>,
+    /// How large the last batch became: the next one starts with as much.
+    pub(super) last_size: Start,
     pub(super) waiting: VecDeque<Batch>,
     pub(super) in_flight: Vec<u64>,
     pub(super) breaker: CircuitBreaker,
@@ -100,6 +102,7 @@ impl State {
     pub(super) fn seal(&mut self) {
         self.due = false;
         if let Some(open) = self.open.take().filter(|open| !open.is_empty()) {
+            self.last_size = open.size();
             self.waiting.push_back(open.seal());
         }
     }
