@@ -29,6 +29,9 @@ const FIXED_CHARGE: usize = 256;
 /// JSON around one message, the widest timestamp included.
 const EVENT_JSON_BYTES: usize = HEAD_BYTES_MAX + AROUND_BYTES;
 
+/// A batch whose body has come to so many bytes takes the room that the target's last one took.
+const EXPECT_MORE_FROM: usize = 32 * 1024;
+
 /// Why an event did not get into an open batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAdded {
@@ -51,6 +54,8 @@ pub struct Start {
     pub body: usize,
     /// And so many events.
     pub events: usize,
+    /// With its first event; else once it has come some of the way.
+    pub at_once: bool,
 }
 
 /// An event on its way into a batch.
@@ -83,6 +88,15 @@ pub struct Target<'a> {
     pub account: &'a Arc<Account>,
     /// Where its events' outcomes are counted.
     pub ledger: &'a Arc<Ledger>,
+}
+
+/// How it stands with the target whose batch takes an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation {
+    /// With the service.
+    pub standing: Standing,
+    /// Whether batches of it are on their way, which make room when they are final.
+    pub under_way: bool,
 }
 
 /// A batch that takes events.
@@ -202,7 +216,7 @@ impl OpenBatch {
 
     /// What one like it would have been well to start with.
     pub fn size(&self) -> Start {
-        Start { body: self.body.len(), events: self.index.len() }
+        Start { body: self.body.len(), events: self.index.len(), at_once: false }
     }
 
     /// Whether not even the smallest event would still fit.
@@ -211,12 +225,7 @@ impl OpenBatch {
     }
 
     /// Adds an event, or says why not and stays as it was.
-    pub fn add(
-        &mut self,
-        timestamp_ms: i64,
-        event: &NewEvent<'_>,
-        standing: Standing,
-    ) -> Result<(), NotAdded> {
+    pub fn add(&mut self, timestamp_ms: i64, event: &NewEvent<'_>, of: Situation) -> Result<(), NotAdded> {
         let message = &event.message;
         let counted_bytes = self.counted_bytes + message.text_bytes() + EVENT_OVERHEAD_BYTES;
         let (oldest_ms, newest_ms) = (self.oldest_ms.min(timestamp_ms), self.newest_ms.max(timestamp_ms));
@@ -229,7 +238,7 @@ impl OpenBatch {
         }
         // Events are put in order by writing them anew, which takes the room of a second body.
         let in_order = self.in_order && timestamp_ms >= self.newest_ms;
-        self.make_room(event, in_order, standing)?;
+        self.make_room(event, in_order, of)?;
 
         let start = self.body.len();
         self.head.set(timestamp_ms);
@@ -246,13 +255,9 @@ impl OpenBatch {
         Ok(())
     }
 
-    /// Makes room for one more event, growing by doubling where the memory allows it.
-    fn make_room(
-        &mut self,
-        event: &NewEvent<'_>,
-        in_order: bool,
-        standing: Standing,
-    ) -> Result<(), NotAdded> {
+    /// Makes room for one more event: as much as its target's batches take as a rule, or twice as much as there was, or
+    /// just what it needs, where the memory allows no more.
+    fn make_room(&mut self, event: &NewEvent<'_>, in_order: bool, of: Situation) -> Result<(), NotAdded> {
         let (body, index) = (self.body.capacity(), self.index.capacity());
         let body_needed = self.body.len() + EVENT_JSON_BYTES + event.message.json_bytes();
         let index_needed = self.index.len() + 1;
@@ -261,14 +266,16 @@ impl OpenBatch {
         if body_needed <= body && index_needed <= index && in_order == self.in_order && receipt_has_room {
             return Ok(());
         }
-        let doubled = |capacity: usize, needed: usize, least: usize| match needed <= capacity {
+        let Start { body: body_expected, events: events_expected, at_once } = self.start;
+        // What has grown to some size will go on as the one before did.
+        let expects = if self.is_empty() { at_once } else { body_needed > EXPECT_MORE_FROM };
+        let grown = |capacity: usize, needed: usize, expected: usize| match needed <= capacity {
             true => capacity,
-            false => needed.max(capacity * 2).max(least),
+            false if expects && needed <= expected => expected,
+            false if self.is_empty() => needed,
+            false => needed.max(capacity * 2),
         };
-        let start = if self.is_empty() { self.start } else { Start::default() };
-        let body_doubled =
-            if self.is_empty() { body_needed.max(start.body) } else { doubled(body, body_needed, 0) };
-        let generous = (body_doubled, doubled(index, index_needed, start.events));
+        let generous = (grown(body, body_needed, body_expected), grown(index, index_needed, events_expected));
         let exact = (body_needed.max(body), index_needed.max(index));
         let batch_max = self.charge.batch_max();
         let mut too_large = false;
@@ -277,10 +284,18 @@ impl OpenBatch {
             let wanted = Self::charge_for(body, index, in_order) + self.receipt.bytes_with(index, range);
             too_large = wanted > batch_max && !self.is_empty();
             let more = wanted.saturating_sub(self.charge.bytes());
-            if too_large || self.charge.grow_for_push(more, standing).is_err() {
+            if too_large || self.charge.grow_for_push(more, of.standing).is_err() {
+                // Large pages for a few events each, moved again and again, cost more than to wait for those that
+                // come back.
+                if of.under_way && body_needed > EXPECT_MORE_FROM {
+                    break;
+                }
                 continue;
             }
-            let reserved = self.body.grow_to(body, &self.charge.buffers()).is_ok()
+            let budget = self.charge.budget();
+            let grown = self.body.grow_to(body, budget.buffers());
+            budget.settle_buffers();
+            let reserved = grown.is_ok()
                 && self.index.try_reserve_exact(index - self.index.len()).is_ok()
                 && self.receipt.make_room(index, range).is_ok();
             return if reserved { Ok(()) } else { Err(NotAdded::NoRoom) };
@@ -386,7 +401,7 @@ impl Batch {
     pub fn body(&mut self, compression: Compression) -> Body {
         if let Payload::Written { body, index, in_order } = &mut self.payload {
             let (mut body, index) = (std::mem::take(body), std::mem::take(index));
-            let home = self.charge.buffers();
+            let home = self.charge.budget().buffers().clone();
             // Without the memory for it, which is reserved but may not be had, the service refuses the order.
             if !*in_order && let Ok((ordered, order)) = in_order_of_time(&body, &index, &home) {
                 body = ordered;

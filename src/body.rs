@@ -79,7 +79,9 @@ fn compress(body: &[u8], level: u32, kept: usize, charge: &mut Charge, home: &Ar
     let charged = charge.bytes();
     charge.grow_for_work(Buffer::capacity_for(most)).ok()?;
     let mut room = Buffer::new();
-    let encoded = room.grow_to(most, home).is_ok().then(|| {
+    let grown = room.grow_to(most, home);
+    charge.budget().settle_buffers();
+    let encoded = grown.is_ok().then(|| {
         let mut encoder = GzEncoder::new(Bounded { room, most }, flate2::Compression::new(level));
         encoder.write_all(body).and_then(|()| encoder.finish())
     });

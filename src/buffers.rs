@@ -5,7 +5,7 @@
 //! * a large buffer's pages are the sink's alone, so that giving it up gives them back to the system at once, whatever
 //!   the host's heap looks like;
 //! * free buffers are kept for the next batches, so that a busy target's pushes meet pages that are there; what is
-//!   kept and what events hold is never more than `buffer_max_bytes` together, and little of it is kept;
+//!   kept and what events hold is no more than `buffer_max_bytes` together, once a batch has the room that it took;
 //! * a sink that is idle keeps none: [`give_back_when_idle`].
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -25,9 +25,8 @@ const LARGE_BYTES_MIN: usize = 64 * 1024;
 /// Of the sizes between a power of two and the next, so many are used, so that those which are free fit others.
 const SIZES_A_DOUBLING: usize = 4;
 
-/// The part of `buffer_max_bytes` that free buffers may take, and the most.
-const KEPT_PART: usize = 8;
-const KEPT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The part of `buffer_max_bytes` that free buffers may take: what a busy sink has in flight comes back all the time.
+const KEPT_PART: usize = 2;
 
 /// Buffers that nobody took for this long are given back.
 const IDLE: Duration = Duration::from_secs(2);
@@ -52,7 +51,7 @@ impl Buffers {
         Arc::new(Buffers {
             free: Mutex::default(),
             kept: AtomicUsize::new(0),
-            kept_max: (buffer_max_bytes / KEPT_PART).min(KEPT_BYTES_MAX),
+            kept_max: buffer_max_bytes / KEPT_PART,
             moves: AtomicU64::new(0),
             filled: Notify::new(),
         })
@@ -63,13 +62,15 @@ impl Buffers {
         self.kept.load(Ordering::Relaxed)
     }
 
-    /// Gives all free ones back to the system.
-    pub fn clear(&self) {
-        let mut free = self.lock();
-        self.kept.store(0, Ordering::Relaxed);
-        let cleared = std::mem::take(&mut *free);
-        drop(free);
-        drop(cleared);
+    /// Gives free ones back to the system until they are no more than so many bytes.
+    pub fn shrink_to(&self, most: usize) {
+        while self.kept() > most {
+            let mut free = self.lock();
+            let Some(first) = free.pop() else { return };
+            self.kept.fetch_sub(first.len(), Ordering::Relaxed);
+            drop(free);
+            drop(first);
+        }
     }
 
     fn take(&self, bytes: usize) -> Option<MmapMut> {
@@ -109,7 +110,7 @@ pub async fn give_back_when_idle(buffers: Arc<Buffers>) {
                 break;
             }
         }
-        buffers.clear();
+        buffers.shrink_to(0);
     }
 }
 
@@ -306,12 +307,12 @@ mod tests {
     }
 
     #[test]
-    fn little_is_kept_and_nothing_once_nobody_needs_it() {
-        let home = Buffers::new(8 * 1024 * 1024);
+    fn half_of_the_memory_is_kept_at_most_and_nothing_once_nobody_needs_it() {
+        let home = Buffers::new(2 * 1024 * 1024);
         let many: Vec<_> = (0..20).map(|_| buffer(200_000, &home)).collect();
         drop(many);
         assert!((500_000..=1024 * 1024).contains(&home.kept()), "{} bytes", home.kept());
-        home.clear();
+        home.shrink_to(0);
         assert_eq!(home.kept(), 0);
     }
 

@@ -30,7 +30,7 @@ pub enum Standing {
 }
 
 /// While less than this part of the memory is taken, there is plenty.
-const PLENTY_PART: usize = 4;
+const PLENTY_PART: usize = 2;
 
 /// A target that was not heard of yet gets at least this much beyond the first half, as long as there is any.
 const FIRST_TRY_MIN: usize = 1024;
@@ -83,6 +83,11 @@ impl Budget {
     /// The buffers that are free.
     pub fn buffers(&self) -> &Arc<Buffers> {
         &self.buffers
+    }
+
+    /// Gives free buffers back where they and what is reserved are more than there may be.
+    pub fn settle_buffers(&self) {
+        self.buffers.shrink_to(self.limit.saturating_sub(self.used()));
     }
 
     /// Whether there is so much left that a batch may begin with as much as it may come to need.
@@ -169,10 +174,6 @@ impl Budget {
         match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
             Ok(before) => {
                 self.peak.fetch_max(before + bytes, Ordering::Relaxed);
-                let kept = self.buffers.kept();
-                if kept > 0 && before + bytes + kept > self.limit {
-                    self.buffers.clear();
-                }
                 Ok(())
             }
             Err(_) => Err(NoRoom),
@@ -255,9 +256,9 @@ impl Charge {
         self.account.budget.release(surplus);
     }
 
-    /// Where its buffers come from.
-    pub fn buffers(&self) -> Arc<Buffers> {
-        self.account.budget.buffers.clone()
+    /// The memory that it is a part of.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.account.budget
     }
 
     /// Most bytes that the batch under this charge should take.

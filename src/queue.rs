@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::ack::{Ending, Ledger, Outcome, Reason};
-use crate::batch::{Batch, NewEvent, NotAdded, OpenBatch, Start, Target};
+use crate::batch::{Batch, NewEvent, NotAdded, OpenBatch, Situation, Start, Target};
 use crate::breaker::{Failure, State as BreakerState, Ticket};
 use crate::countdown::Part;
 use crate::limits;
@@ -323,7 +323,7 @@ impl Queue {
         }
         let added = opened.iter_mut().zip(pieces).try_for_each(|(batch, event)| {
             // What it is charged was reserved when it was opened.
-            batch.add(timestamp_ms, event, standing)
+            batch.add(timestamp_ms, event, Situation { standing, under_way: false })
         });
         if added.is_err() {
             opened.into_iter().for_each(OpenBatch::cancel);
@@ -347,7 +347,7 @@ impl Queue {
         let standing = state.standing();
         if state.open.is_none() {
             let now = Instant::now();
-            let start = if self.account.budget().is_plenty() { state.last_size } else { Start::default() };
+            let start = Start { at_once: self.account.budget().is_plenty(), ..state.last_size };
             let batch = self.open_batch(state.next_batch, event, standing, start, now)?;
             state.next_batch += 1;
             state.used_at = Some(now);
@@ -359,7 +359,7 @@ impl Queue {
         }
         let under_way = state.is_under_way();
         let Some(open) = state.open.as_mut() else { return Err(NotAdded::NoRoom) };
-        let added = open.add(timestamp_ms, event, standing);
+        let added = open.add(timestamp_ms, event, Situation { standing, under_way });
         match added {
             // What is on its way makes room when it is final. Sealed now, the batch could not go before that, and a
             // full buffer would be kept full of batches of single events.
