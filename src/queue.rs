@@ -9,7 +9,7 @@
 //! * once the queue is closed nothing more gets in, and every push that got in before is seen by the closer.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -23,8 +23,10 @@ use crate::logs_api::{ApiError, RejectedEvents};
 use crate::memory::{Account, Budget, NoRoom, Standing};
 use crate::message::json_string;
 use crate::pool::Line;
+use rivalry::Rivalry;
 use state::State;
 
+mod rivalry;
 mod state;
 
 /// Of requests that an account may send too many of, any may be the one that is throttled. One target alone, so many
@@ -40,12 +42,11 @@ pub struct Queue {
     emf: bool,
     /// The queue of the same target for those messages, once there was one.
     emf_queue: OnceLock<Arc<Queue>>,
-    /// What every request's body to this target begins with.
-    prefix: Box<[u8]>,
     target_concurrency: usize,
     slow_after: Duration,
     ledger: Arc<Ledger>,
     account: Arc<Account>,
+    rivalry: Rivalry,
     /// All that changes together. Nothing awaits, calls back or logs while holding it.
     state: Mutex<State>,
 }
@@ -151,24 +152,16 @@ impl Queue {
         budget: &Arc<Budget>,
         ledger: &Arc<Ledger>,
     ) -> Self {
-        let prefix = [
-            br#"{"logGroupName":"#.as_slice(),
-            &json_string(group),
-            br#","logStreamName":"#,
-            &json_string(stream),
-            br#","logEvents":["#,
-        ]
-        .concat();
         Queue {
             group: group.into(),
             stream: stream.into(),
             emf: false,
             emf_queue: OnceLock::new(),
-            prefix: prefix.into(),
             target_concurrency,
             slow_after,
             ledger: ledger.clone(),
             account: Account::new(budget.clone()),
+            rivalry: Rivalry::default(),
             state: Mutex::default(),
         }
     }
@@ -209,6 +202,18 @@ impl Queue {
         fmt::from_fn(|f| write!(f, "{}/{}", self.group, self.stream))
     }
 
+    /// What every request's body to this target begins with. Not kept: it is needed once a batch.
+    fn prefix(&self) -> Vec<u8> {
+        [
+            br#"{"logGroupName":"#.as_slice(),
+            &json_string(&self.group),
+            br#","logStreamName":"#,
+            &json_string(&self.stream),
+            br#","logEvents":["#,
+        ]
+        .concat()
+    }
+
     /// How often it failed since it last got through.
     pub fn failures_in_a_row(&self) -> u32 {
         self.lock().breaker.failures()
@@ -230,7 +235,7 @@ impl Queue {
         drop_oldest: bool,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let mut state = self.lock();
+        let mut state = self.lock_for_push();
         if state.closed {
             return Err(Refusal::Closed);
         }
@@ -275,7 +280,8 @@ impl Queue {
 
     /// The least that the pieces take.
     pub fn needs(&self, pieces: &[NewEvent<'_>]) -> usize {
-        pieces.iter().map(|event| OpenBatch::least_charge(self.prefix.len(), event, &self.ledger)).sum()
+        let prefix_bytes = self.prefix().len();
+        pieces.iter().map(|event| OpenBatch::least_charge(prefix_bytes, event, &self.ledger)).sum()
     }
 
     /// How it stands with the service.
@@ -302,7 +308,8 @@ impl Queue {
         start: Start,
         now: Instant,
     ) -> Result<OpenBatch, NoRoom> {
-        let target = Target { prefix: &self.prefix, account: &self.account, ledger: &self.ledger };
+        let prefix = self.prefix();
+        let target = Target { prefix: &prefix, account: &self.account, ledger: &self.ledger };
         OpenBatch::open(id, target, first, standing, start, now)
     }
 
@@ -351,7 +358,7 @@ impl Queue {
             let batch = self.open_batch(state.next_batch, event, standing, start, now)?;
             state.next_batch += 1;
             state.used_at = Some(now);
-            state.open = Some(batch);
+            state.open = Some(Box::new(batch));
             if !state.timer_armed {
                 state.timer_armed = true;
                 effects.arm_timer = Some(now);
@@ -377,7 +384,7 @@ impl Queue {
         let mut effects = Effects::default();
         let mut state = self.lock();
         let young =
-            state.open.as_ref().map(OpenBatch::opened_at).filter(|at| opened_by.is_some_and(|by| *at > by));
+            state.open.as_deref().map(OpenBatch::opened_at).filter(|at| opened_by.is_some_and(|by| *at > by));
         if opened_by.is_some() {
             state.timer_armed = young.is_some();
         }
@@ -590,7 +597,7 @@ impl Queue {
     /// Memory that giving up all that waits, sealed or not, would give back.
     pub fn bytes_to_free(&self) -> usize {
         let state = self.lock();
-        state.bytes_to_free() + state.open.as_ref().map_or(0, OpenBatch::bytes_to_free)
+        state.bytes_to_free() + state.open.as_deref().map_or(0, OpenBatch::bytes_to_free)
     }
 
     /// Gives up the oldest batch that waits. False when none does.
@@ -636,7 +643,7 @@ impl Queue {
                 .filter(|_| matches!(state.breaker.state(), BreakerState::Open(_))),
             slow: !state.in_lane.is_empty(),
             waiting_events: state.waiting.iter().map(Batch::events).sum::<usize>()
-                + state.open.as_ref().map_or(0, OpenBatch::events),
+                + state.open.as_deref().map_or(0, OpenBatch::events),
         }
     }
 
@@ -667,6 +674,24 @@ impl Queue {
             let floor = state.first_unfinished();
             let through = |(upto, _): &mut (u64, Part)| *upto <= floor;
             effects.flushed.extend(state.flushes.extract_if(.., through).map(|(_, part)| part));
+            if state.flushes.is_empty() {
+                state.flushes = Vec::new();
+            }
+        }
+    }
+
+    /// The lock, for a push: see [`Rivalry`].
+    #[inline]
+    fn lock_for_push(&self) -> MutexGuard<'_, State> {
+        match self.state.try_lock() {
+            Ok(state) => {
+                self.rivalry.none_met();
+                state
+            }
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                self.rivalry.stay_away_until(|| self.state.try_lock().ok()).unwrap_or_else(|| self.lock())
+            }
         }
     }
 

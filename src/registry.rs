@@ -3,27 +3,34 @@
 //! A target is forgotten when nothing of it is left to be sent, nothing was pushed to it for `target_idle`, and nobody
 //! holds it, as a host does with `cwl_target_open`. What it counted stays in the totals.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::hash::BuildHasher;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use tokio::time::{Instant, sleep};
 
 use crate::engine::Engine;
 use crate::queue::{Counts, Queue};
 
-type Streams = HashMap<Box<str>, Arc<Queue>>;
+/// The map is cut into so many parts with a lock each, so that threads which look targets up do not meet at one.
+const SHARDS: usize = 16;
 
 /// All queues of a sink.
 #[derive(Debug, Default)]
 pub struct Registry {
-    /// Guards the map of targets and whether it still grows. Nothing awaits while holding it.
+    /// Guards which targets there are, and whether more may come. Comes before a shard's lock. Nothing awaits while
+    /// holding it.
     targets: RwLock<Targets>,
+    /// The same queues by the hash of their names, for those who look one up. The names are the queues' own. Nothing
+    /// awaits while holding the lock of one.
+    shards: [RwLock<HashTable<Arc<Queue>>>; SHARDS],
+    hasher: RandomState,
 }
 
 #[derive(Debug, Default)]
 struct Targets {
-    groups: HashMap<Box<str>, Streams>,
-    /// The same queues in the order in which they came, so that what is done to all of them has one order.
+    /// In the order in which they came, so that what is done to all of them has one order.
     in_order: Vec<Arc<Queue>>,
     /// What those counted that were forgotten.
     forgotten: Counts,
@@ -33,8 +40,9 @@ struct Targets {
 impl Registry {
     /// The target's queue, if there is one.
     pub fn get(&self, group: &str, stream: &str) -> Option<Arc<Queue>> {
-        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
-        targets.groups.get(group)?.get(stream).cloned()
+        let hash = self.hash(group, stream);
+        let shard = self.shard(hash).read().unwrap_or_else(PoisonError::into_inner);
+        shard.find(hash, |queue| queue.group() == group && queue.stream() == stream).cloned()
     }
 
     /// The target's queue, made with `make` when there is none; none at all once the registry is closed.
@@ -44,41 +52,44 @@ impl Registry {
         stream: &str,
         make: impl FnOnce() -> Queue,
     ) -> Option<Arc<Queue>> {
-        let mut targets = self.targets.write().unwrap_or_else(PoisonError::into_inner);
+        let mut targets = self.write();
         if targets.closed {
             return None;
         }
-        if let Some(queue) = targets.groups.get(group).and_then(|streams| streams.get(stream)) {
-            return Some(queue.clone());
+        if let Some(queue) = self.get(group, stream) {
+            return Some(queue);
         }
         let queue = Arc::new(make());
-        targets.groups.entry(group.into()).or_default().insert(stream.into(), queue.clone());
+        let hash = self.hash(group, stream);
+        let mut shard = self.shard(hash).write().unwrap_or_else(PoisonError::into_inner);
+        shard.insert_unique(hash, queue.clone(), |queue| self.hash(queue.group(), queue.stream()));
         targets.in_order.push(queue.clone());
         Some(queue)
     }
 
     /// The target's queue for messages in the embedded metric format; none once the registry is closed.
     pub fn emf_queue(&self, queue: &Queue) -> Option<Arc<Queue>> {
-        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
-        if targets.closed { queue.emf_queue().cloned() } else { Some(queue.emf_queue_or_new().clone()) }
+        if self.read().closed { queue.emf_queue().cloned() } else { Some(queue.emf_queue_or_new().clone()) }
     }
 
     /// Lets no target be added any more.
     pub fn close(&self) {
-        self.targets.write().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.write().closed = true;
     }
 
     /// All queues there are now, and what those counted that were there before.
     pub fn all_and_forgotten(&self) -> (Vec<Arc<Queue>>, Counts) {
-        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
+        let targets = self.read();
         (targets.all(), targets.forgotten)
     }
 
     /// Forgets the targets that are idle: nothing was pushed to them since then.
     pub fn forget_idle(&self, since: Instant) {
-        let mut targets = self.targets.write().unwrap_or_else(PoisonError::into_inner);
-        let Targets { groups, in_order, forgotten, .. } = &mut *targets;
+        let mut targets = self.write();
+        let Targets { in_order, forgotten, .. } = &mut *targets;
         in_order.retain(|queue| {
+            let hash = self.hash(queue.group(), queue.stream());
+            let mut shard = self.shard(hash).write().unwrap_or_else(PoisonError::into_inner);
             // Under this lock, nobody who does not hold it already can come by it: it is in the map and in this list.
             let held = Arc::strong_count(queue) > 2;
             if held || !queue.is_idle(since) {
@@ -86,28 +97,46 @@ impl Registry {
             }
             forgotten.add(queue.counts().0);
             queue.emf_queue().inspect(|metrics| forgotten.add(metrics.counts().0));
-            if let Some(streams) = groups.get_mut(queue.group()) {
-                streams.remove(queue.stream());
-                if streams.is_empty() {
-                    groups.remove(queue.group());
-                }
+            if let Ok(entry) = shard.find_entry(hash, |other| Arc::ptr_eq(other, queue)) {
+                entry.remove();
             }
             false
         });
         in_order.shrink_to(2 * in_order.len());
+        for shard in &self.shards {
+            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+            let twice = 2 * shard.len();
+            shard.shrink_to(twice, |queue| self.hash(queue.group(), queue.stream()));
+        }
     }
 
     /// How many queues are so; not counted beyond `most`.
     pub fn count(&self, most: usize, is: impl Fn(&Arc<Queue>) -> bool) -> usize {
-        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
+        let targets = self.read();
         let both = targets.in_order.iter().flat_map(|queue| [Some(queue), queue.emf_queue()]);
         both.flatten().filter(|queue| is(queue)).take(most).count()
     }
 
     /// All queues there are now, in the order in which their targets came.
     pub fn all(&self) -> Vec<Arc<Queue>> {
-        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
-        targets.all()
+        self.read().all()
+    }
+
+    fn hash(&self, group: &str, stream: &str) -> u64 {
+        self.hasher.hash_one((group, stream))
+    }
+
+    fn shard(&self, hash: u64) -> &RwLock<HashTable<Arc<Queue>>> {
+        // Not the bits by which a shard's own table goes: the lowest, and the highest seven.
+        &self.shards[(hash >> 32) as usize % SHARDS]
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Targets> {
+        self.targets.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Targets> {
+        self.targets.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

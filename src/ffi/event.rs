@@ -146,10 +146,7 @@ unsafe fn push(sink: &SinkValue, event: &cwl_event) -> Result<(), Fault> {
 
 /// The event, of this, an earlier or a later version of the ABI; an earlier one's is completed in `whole`.
 #[inline]
-unsafe fn read(
-    event: *const cwl_event,
-    whole: &mut MaybeUninit<cwl_event>,
-) -> Result<&cwl_event, Fault> {
+unsafe fn read(event: *const cwl_event, whole: &mut MaybeUninit<cwl_event>) -> Result<&cwl_event, Fault> {
     const SIZE: usize = size_of::<cwl_event>();
     const LEAST: usize = std::mem::offset_of!(cwl_event, token);
     if event.is_null() || !event.is_aligned() {

@@ -15,7 +15,7 @@ use crate::pool::Line;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) open: Option<OpenBatch>,
+    pub(super) open: Option<Box<OpenBatch>>,
     /// How large the last batch became: the next one starts with as much.
     pub(super) last_size: Start,
     pub(super) waiting: VecDeque<Batch>,
@@ -65,7 +65,7 @@ impl State {
 
     pub(super) fn is_idle(&self, since: Instant) -> bool {
         let used = self.used_at.is_some_and(|at| at > since);
-        let empty = self.open.as_ref().is_none_or(OpenBatch::is_empty) && !self.is_under_way();
+        let empty = self.open.as_deref().is_none_or(OpenBatch::is_empty) && !self.is_under_way();
         !used && empty && self.flushes.is_empty()
     }
 
@@ -103,6 +103,8 @@ impl State {
         self.due = false;
         if let Some(open) = self.open.take().filter(|open| !open.is_empty()) {
             self.last_size = open.size();
+            // Mostly one, and there are many queues.
+            self.waiting.reserve_exact(usize::from(self.waiting.is_empty()));
             self.waiting.push_back(open.seal());
         }
     }
@@ -131,6 +133,10 @@ impl State {
     pub(super) fn landed(&mut self, batch: &Batch, slow_after: Duration) {
         self.in_flight.retain(|id| *id != batch.id());
         self.in_lane.retain(|id| *id != batch.id());
+        if !self.is_under_way() {
+            // There are many queues, and most of them have nothing to do most of the time.
+            (self.waiting, self.in_flight, self.in_lane) = Default::default();
+        }
         self.suspect = false;
         self.slow = batch.last_attempt().is_some_and(|at| at.elapsed() >= slow_after);
     }
@@ -143,7 +149,7 @@ impl State {
 
     /// The lowest id of a batch that is not final; all below are.
     pub(super) fn first_unfinished(&self) -> u64 {
-        let open = self.open.as_ref().map(OpenBatch::id);
+        let open = self.open.as_deref().map(OpenBatch::id);
         let waiting = self.waiting.front().map(Batch::id);
         let in_flight = self.in_flight.iter().copied().min();
         [open, waiting, in_flight].into_iter().flatten().min().unwrap_or(self.next_batch)
