@@ -112,7 +112,7 @@ bench: library cwl-local bench-reference $(PERFORMANCE_PROGRAMS) $(BENCH_VENV_OK
 
 # What the AWS SDK and zlib need for the same. It does not use the library, which is not built by this.
 bench-reference:
-	$(CARGO) build --locked --release -p cwl-bench-reference
+	$(CARGO) build --locked --profile reference -p cwl-bench-reference
 
 bench-isolation: library cwl-local $(BENCH_HOST) $(BENCH_VENV_OK) ## Measure what failing targets cost the others (12 minutes; less: SECONDS=6 ONLY="denied_10 silent_10")
 	@$(BENCH_VENV)/bin/python benches/isolation/run.py --seconds $(SECONDS) --faults-after $(FAULTS_AFTER) --only "$(ONLY)"

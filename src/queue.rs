@@ -18,10 +18,10 @@ use crate::ack::{Ending, Ledger, Outcome, Reason};
 use crate::batch::{Batch, NewEvent, NotAdded, OpenBatch, Situation, Start, Target};
 use crate::breaker::{Failure, State as BreakerState, Ticket};
 use crate::countdown::Part;
+use crate::escape;
 use crate::limits;
 use crate::logs_api::{ApiError, RejectedEvents};
 use crate::memory::{Account, Budget, NoRoom, Standing};
-use crate::message::json_string;
 use crate::pool::Line;
 use rivalry::Rivalry;
 use state::State;
@@ -204,14 +204,15 @@ impl Queue {
 
     /// What every request's body to this target begins with. Not kept: it is needed once a batch.
     fn prefix(&self) -> Vec<u8> {
-        [
-            br#"{"logGroupName":"#.as_slice(),
-            &json_string(&self.group),
-            br#","logStreamName":"#,
-            &json_string(&self.stream),
-            br#","logEvents":["#,
-        ]
-        .concat()
+        const KEYS: [&[u8]; 3] = [br#"{"logGroupName":""#, br#"","logStreamName":""#, br#"","logEvents":["#];
+        let names = self.group.len() + self.stream.len();
+        let mut prefix = Vec::with_capacity(KEYS.iter().map(|key| key.len()).sum::<usize>() + names);
+        prefix.extend_from_slice(KEYS[0]);
+        escape::append(self.group.as_bytes(), |json| prefix.extend_from_slice(json));
+        prefix.extend_from_slice(KEYS[1]);
+        escape::append(self.stream.as_bytes(), |json| prefix.extend_from_slice(json));
+        prefix.extend_from_slice(KEYS[2]);
+        prefix
     }
 
     /// How often it failed since it last got through.

@@ -24,7 +24,7 @@ from machine import busy_seconds, cpu_seconds_of  # noqa: E402
 BENCH = ROOT / "target" / "bench"
 LINES = BENCH / "lines.txt"
 LIBRARY = RELEASE / "libcwl_sink.so"
-REFERENCE = RELEASE / "cwl-bench-reference"
+REFERENCE = ROOT / "target" / "reference" / "cwl-bench-reference"
 
 LONGEST_SECONDS = 420  # opening 100,000 targets takes the most, and the host bounds that itself
 
