@@ -32,6 +32,9 @@ const EVENT_JSON_BYTES: usize = HEAD_BYTES_MAX + AROUND_BYTES;
 /// A batch whose body has come to so many bytes takes the room that the target's last one took.
 const EXPECT_MORE_FROM: usize = 32 * 1024;
 
+/// A line of a log in its JSON, about.
+const EVENT_BYTES_USUAL: usize = 128;
+
 /// Why an event did not get into an open batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAdded {
@@ -80,10 +83,10 @@ impl<'a> NewEvent<'a> {
 }
 
 /// Whose batch it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Target<'a> {
     /// What every request's body to it begins with.
-    pub prefix: &'a [u8],
+    pub prefix: Vec<u8>,
     /// What it holds in memory.
     pub account: &'a Arc<Account>,
     /// Where its events' outcomes are counted.
@@ -165,9 +168,7 @@ impl OpenBatch {
         let receipt = Receipt::new(ledger);
         let mut charge = Charge::empty(account);
         charge.grow_for_push(Self::charge_of_one(prefix.len(), first, &receipt), standing)?;
-        let mut body = Buffer::new();
-        body.grow_to(prefix.len(), account.budget().buffers())?;
-        body.append(prefix);
+        let body = Buffer::from(prefix);
         Ok(OpenBatch {
             id,
             opened_at: now,
@@ -268,14 +269,17 @@ impl OpenBatch {
         }
         let Start { body: body_expected, events: events_expected, at_once } = self.start;
         // What has grown to some size will go on as the one before did.
-        let expects = if self.is_empty() { at_once } else { body_needed > EXPECT_MORE_FROM };
-        let grown = |capacity: usize, needed: usize, expected: usize| match needed <= capacity {
+        let expects_all = if self.is_empty() { at_once } else { body_needed > EXPECT_MORE_FROM };
+        let grown = |capacity: usize, needed: usize, expected: usize, some: usize| match needed <= capacity {
             true => capacity,
-            false if expects && needed <= expected => expected,
-            false if self.is_empty() => needed,
+            false if expects_all && needed <= expected => expected,
+            false if self.is_empty() => needed.max(expected.min(some)),
             false => needed.max(capacity * 2),
         };
-        let generous = (grown(body, body_needed, body_expected), grown(index, index_needed, events_expected));
+        let generous = (
+            grown(body, body_needed, body_expected, EXPECT_MORE_FROM),
+            grown(index, index_needed, events_expected, EXPECT_MORE_FROM / EVENT_BYTES_USUAL),
+        );
         let exact = (body_needed.max(body), index_needed.max(index));
         let batch_max = self.charge.batch_max();
         let mut too_large = false;

@@ -255,6 +255,13 @@ impl Buffer {
     }
 }
 
+impl From<Vec<u8>> for Buffer {
+    /// One with these bytes, and no room for more.
+    fn from(bytes: Vec<u8>) -> Self {
+        Buffer { used: bytes.len(), storage: Storage::Heap(bytes.into()) }
+    }
+}
+
 impl Default for Buffer {
     fn default() -> Self {
         Self::new()

@@ -309,8 +309,7 @@ impl Queue {
         start: Start,
         now: Instant,
     ) -> Result<OpenBatch, NoRoom> {
-        let prefix = self.prefix();
-        let target = Target { prefix: &prefix, account: &self.account, ledger: &self.ledger };
+        let target = Target { prefix: self.prefix(), account: &self.account, ledger: &self.ledger };
         OpenBatch::open(id, target, first, standing, start, now)
     }
 

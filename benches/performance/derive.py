@@ -8,6 +8,7 @@ MEMORY_SLACK_BYTES = 16 * MB
 MEMORY_FACTOR = 1.3
 # So many cores that other processes keep busy leave too little of a small machine for what is measured.
 OTHERS_CORES_MOST = 0.25
+TWO_CORES_LEAST = 1.8  # of two threads that share nothing, over one
 PACE_KEPT_LEAST = 0.95
 BUFFER_FILLED_LEAST = 0.9
 KB_A_MB = 1024
@@ -31,6 +32,7 @@ def threads(told):
     return {
         "push.two_threads_one_target": per_ns["one_target_ns"] / per_ns["one_ns"],
         "push.two_threads_two_targets": per_ns["two_targets_ns"] / per_ns["one_ns"],
+        "push.two_threads_escape_loop": per_ns["two_loops_ns"] / per_ns["one_loop_ns"],
     }
 
 
@@ -136,6 +138,14 @@ def disturbed(others_cores):
     if others_cores <= OTHERS_CORES_MOST:
         return []
     return [f"others kept {others_cores:.2f} cores busy, most {OTHERS_CORES_MOST}"]
+
+
+def one_core_for_two(figures):
+    """The machine itself has two threads that share nothing do little more than one: hyperthreads of one core."""
+    loops = figures["push.two_threads_escape_loop"]
+    if loops >= TWO_CORES_LEAST:
+        return []
+    return [f"two threads of the escape loop did {loops:.2f} of what one does, least {TWO_CORES_LEAST}"]
 
 
 def off_pace(told, rate):

@@ -39,7 +39,7 @@ GROUPS = {
         most("push.ratio_to_escape_loop", "", 2.0),
         Figure("push_event.ns_p50", "ns"),
         # None for an event; what a batch needs for its own book-keeping comes once in some 6,900 events.
-        most("push.allocations_per_event", "", 0.001),
+        most("push.allocations_per_event", "", 0.002),
         most("push.ns_p999", "ns", 5000),
         Figure("push.busy_ns_p50", "ns"),
         Figure("push.busy_ns_p99", "ns"),
@@ -47,6 +47,8 @@ GROUPS = {
         Figure("push.clock_ns", "ns"),
         least("push.two_threads_one_target", "", 0.9),
         least("push.two_threads_two_targets", "", 1.6),
+        # What the machine has two threads do that share nothing; below 1.8 the two figures above are void.
+        Figure("push.two_threads_escape_loop", ""),
     ],
     "e2e": [
         most("e2e.plain.cpu_us_per_event", "µs", 0.25),

@@ -76,9 +76,10 @@ def rounds(run, asked):
 
 
 def threads(run, asked):
-    with part(run, "push.two_threads_one_target", "push.two_threads_two_targets"):
+    with part(run, "push.two_threads_one_target", "push.two_threads_two_targets", "push.two_threads_escape_loop"):
         measured = measure("host", ["threads"], [asked.rounds, NO_TIMER])
-        run.add(derive.threads(measured.told), void(run, measured))
+        figures = derive.threads(measured.told)
+        run.add(figures, void(run, measured) + derive.one_core_for_two(figures))
 
 
 def allocations(run, _asked):

@@ -45,10 +45,18 @@ def test_a_push_is_the_median_round_by_events_and_compared_with_the_loop_of_the_
 
 
 def test_threads_are_compared_by_throughput_and_two_targets_have_twice_the_events():
-    told = {"events": {"one_ns": 4800, "one_target_ns": 4800, "two_targets_ns": 9600}, "one_ns": [100, 100, 900],
-            "one_target_ns": [200], "two_targets_ns": [125]}
-    wanted = {"push.two_threads_one_target": 0.5, "push.two_threads_two_targets": 1.6}
+    told = {"events": {"one_ns": 4800, "one_target_ns": 4800, "two_targets_ns": 9600, "one_loop_ns": 4800,
+                       "two_loops_ns": 9600},
+            "one_ns": [100, 100, 900], "one_target_ns": [200], "two_targets_ns": [125], "one_loop_ns": [50],
+            "two_loops_ns": [51]}
+    wanted = {"push.two_threads_one_target": 0.5, "push.two_threads_two_targets": 1.6,
+              "push.two_threads_escape_loop": 100 / 51}
     assert derive.threads(told) == pytest.approx(wanted)
+
+
+def test_threads_are_not_compared_where_the_machine_has_one_core_for_two():
+    assert derive.one_core_for_two({"push.two_threads_escape_loop": 1.95}) == []
+    assert derive.one_core_for_two({"push.two_threads_escape_loop": 1.3}) != []
 
 
 def test_delivery_is_cpu_time_and_not_elapsed_time():
