@@ -326,6 +326,11 @@ impl Receipt {
         tokens * size_of::<u64>() + self.ranges_with(range) * size_of::<SourceRange>()
     }
 
+    /// For how many events it has room; without end where nobody asked for acks.
+    pub fn events_room(&self) -> usize {
+        if self.acked { self.tokens.capacity() } else { usize::MAX }
+    }
+
     /// Makes that room.
     pub fn make_room(&mut self, events: usize, range: Option<&SourceRange>) -> Result<(), TryReserveError> {
         if self.acked {

@@ -1,6 +1,7 @@
 //! A batch: the events of one target that go out in one request.
 //!
-//! While it is open, each event is written once, as JSON, straight into what will be the request's body; a
+//! While it is open, each event is written once, as JSON, straight into what will be the request's body, and nowhere
+//! else; a
 //! sealed batch takes no more events. Two types, so that a sealed batch cannot be added to and an open one
 //! cannot be sent. Invariants:
 //!
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::ack::{Ending, Ledger, Receipt, Split};
-use crate::body::{Body, Entry, encode, in_order_of_time};
+use crate::body::{Body, TIMESTAMP_KEY, encode, in_order_of_time};
 use crate::buffers::Buffer;
 use crate::config::Compression;
 use crate::engine::Event;
@@ -23,7 +24,7 @@ use crate::memory::{Account, Charge, NoRoom, Standing};
 use crate::message::{AROUND_BYTES, Message};
 use crate::offsets::SourceRange;
 
-/// What a batch takes besides its body and its index.
+/// What a batch takes besides its body.
 const FIXED_CHARGE: usize = 256;
 
 /// JSON around one message, the widest timestamp included.
@@ -108,7 +109,9 @@ pub struct OpenBatch {
     id: u64,
     opened_at: Instant,
     body: Buffer,
-    index: Vec<Entry>,
+    /// What its body begins with, before the first event.
+    prefix_bytes: usize,
+    events: usize,
     /// What it starts with at least.
     start: Start,
     counted_bytes: usize,
@@ -128,7 +131,6 @@ struct Head {
     bytes: usize,
 }
 
-const TIMESTAMP_KEY: &[u8; 13] = br#"{"timestamp":"#;
 const HEAD_BYTES_MAX: usize = TIMESTAMP_KEY.len() + "-9223372036854775808".len();
 
 impl Head {
@@ -168,12 +170,13 @@ impl OpenBatch {
         let receipt = Receipt::new(ledger);
         let mut charge = Charge::empty(account);
         charge.grow_for_push(Self::charge_of_one(prefix.len(), first, &receipt), standing)?;
-        let body = Buffer::from(prefix);
+        let (prefix_bytes, body) = (prefix.len(), Buffer::from(prefix));
         Ok(OpenBatch {
             id,
             opened_at: now,
             body,
-            index: Vec::new(),
+            prefix_bytes,
+            events: 0,
             start,
             counted_bytes: 0,
             oldest_ms: i64::MAX,
@@ -192,7 +195,7 @@ impl OpenBatch {
 
     fn charge_of_one(prefix_bytes: usize, event: &NewEvent<'_>, receipt: &Receipt) -> usize {
         let body = prefix_bytes + EVENT_JSON_BYTES + event.message.json_bytes();
-        Self::charge_for(body, 1, true) + receipt.bytes_with(1, event.range.as_ref())
+        Self::charge_for(body, true) + receipt.bytes_with(1, event.range.as_ref())
     }
 
     /// Its place in the order of its target's batches.
@@ -202,7 +205,7 @@ impl OpenBatch {
 
     /// How many events it holds.
     pub fn events(&self) -> usize {
-        self.index.len()
+        self.events
     }
 
     /// When its first event came.
@@ -212,17 +215,17 @@ impl OpenBatch {
 
     /// Whether it holds nothing yet.
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.events == 0
     }
 
     /// What one like it would have been well to start with.
     pub fn size(&self) -> Start {
-        Start { body: self.body.len(), events: self.index.len(), at_once: false }
+        Start { body: self.body.len(), events: self.events, at_once: false }
     }
 
     /// Whether not even the smallest event would still fit.
     pub fn is_full(&self) -> bool {
-        self.index.len() == BATCH_EVENTS_MAX || self.counted_bytes + EVENT_OVERHEAD_BYTES >= BATCH_BYTES_MAX
+        self.events == BATCH_EVENTS_MAX || self.counted_bytes + EVENT_OVERHEAD_BYTES >= BATCH_BYTES_MAX
     }
 
     /// Adds an event, or says why not and stays as it was.
@@ -230,7 +233,7 @@ impl OpenBatch {
         let message = &event.message;
         let counted_bytes = self.counted_bytes + message.text_bytes() + EVENT_OVERHEAD_BYTES;
         let (oldest_ms, newest_ms) = (self.oldest_ms.min(timestamp_ms), self.newest_ms.max(timestamp_ms));
-        if self.index.len() == BATCH_EVENTS_MAX
+        if self.events == BATCH_EVENTS_MAX
             || counted_bytes > BATCH_BYTES_MAX
             || newest_ms - oldest_ms > BATCH_SPAN_MS
             || (self.receipt.is_outdated() && !self.is_empty())
@@ -241,12 +244,10 @@ impl OpenBatch {
         let in_order = self.in_order && timestamp_ms >= self.newest_ms;
         self.make_room(event, in_order, of)?;
 
-        let start = self.body.len();
         self.head.set(timestamp_ms);
         self.body.append(self.head.bytes());
         message.append(&mut self.body);
-        // A body is at most six times BATCH_BYTES_MAX plus the events' own JSON, which fits 32 bits.
-        self.index.push(Entry { timestamp_ms, start: start as u32, bytes: (self.body.len() - start) as u32 });
+        self.events += 1;
         self.receipt.add(message.text_bytes(), event.token, event.range.as_ref());
         if let Some(split) = &event.split {
             self.receipt.set_split(split);
@@ -259,12 +260,12 @@ impl OpenBatch {
     /// Makes room for one more event: as much as its target's batches take as a rule, or twice as much as there was, or
     /// just what it needs, where the memory allows no more.
     fn make_room(&mut self, event: &NewEvent<'_>, in_order: bool, of: Situation) -> Result<(), NotAdded> {
-        let (body, index) = (self.body.capacity(), self.index.capacity());
+        let (body, events) = (self.body.capacity(), self.receipt.events_room());
         let body_needed = self.body.len() + EVENT_JSON_BYTES + event.message.json_bytes();
-        let index_needed = self.index.len() + 1;
+        let events_needed = self.events + 1;
         let range = event.range.as_ref();
-        let receipt_has_room = self.receipt.bytes_with(index_needed, range) <= self.receipt.kept_bytes();
-        if body_needed <= body && index_needed <= index && in_order == self.in_order && receipt_has_room {
+        let receipt_has_room = self.receipt.bytes_with(events_needed, range) <= self.receipt.kept_bytes();
+        if body_needed <= body && in_order == self.in_order && receipt_has_room {
             return Ok(());
         }
         let Start { body: body_expected, events: events_expected, at_once } = self.start;
@@ -278,14 +279,14 @@ impl OpenBatch {
         };
         let generous = (
             grown(body, body_needed, body_expected, EXPECT_MORE_FROM),
-            grown(index, index_needed, events_expected, EXPECT_MORE_FROM / EVENT_BYTES_USUAL),
+            grown(events, events_needed, events_expected, EXPECT_MORE_FROM / EVENT_BYTES_USUAL),
         );
-        let exact = (body_needed.max(body), index_needed.max(index));
+        let exact = (body_needed.max(body), events_needed.max(events));
         let batch_max = self.charge.batch_max();
         let mut too_large = false;
-        for (body, index) in [generous, exact] {
+        for (body, events) in [generous, exact] {
             let body = Buffer::capacity_for(body);
-            let wanted = Self::charge_for(body, index, in_order) + self.receipt.bytes_with(index, range);
+            let wanted = Self::charge_for(body, in_order) + self.receipt.bytes_with(events, range);
             too_large = wanted > batch_max && !self.is_empty();
             let more = wanted.saturating_sub(self.charge.bytes());
             if too_large || self.charge.grow_for_push(more, of.standing).is_err() {
@@ -299,17 +300,14 @@ impl OpenBatch {
             let budget = self.charge.budget();
             let grown = self.body.grow_to(body, budget.buffers());
             budget.settle_buffers();
-            let reserved = grown.is_ok()
-                && self.index.try_reserve_exact(index - self.index.len()).is_ok()
-                && self.receipt.make_room(index, range).is_ok();
+            let reserved = grown.is_ok() && self.receipt.make_room(events, range).is_ok();
             return if reserved { Ok(()) } else { Err(NotAdded::NoRoom) };
         }
         Err(if too_large { NotAdded::BatchFull } else { NotAdded::NoRoom })
     }
 
-    fn charge_for(body: usize, index: usize, in_order: bool) -> usize {
-        let bodies = if in_order { body } else { 2 * body };
-        FIXED_CHARGE + bodies + index * size_of::<Entry>()
+    fn charge_for(body: usize, in_order: bool) -> usize {
+        FIXED_CHARGE + if in_order { body } else { 2 * body }
     }
 
     /// Memory that it would give back if it were given up; what its acks hold would stay.
@@ -328,7 +326,11 @@ impl OpenBatch {
             id: self.id,
             first_attempt: None,
             last_attempt: None,
-            payload: Payload::Written { body: self.body, index: self.index, in_order: self.in_order },
+            payload: Payload::Written {
+                body: self.body,
+                prefix_bytes: self.prefix_bytes,
+                in_order: self.in_order,
+            },
             receipt: self.receipt,
             charge: self.charge,
         }
@@ -349,7 +351,7 @@ pub struct Batch {
 #[derive(Debug)]
 enum Payload {
     /// As the pushes wrote it: each event followed by a comma, in the order pushed.
-    Written { body: Buffer, index: Vec<Entry>, in_order: bool },
+    Written { body: Buffer, prefix_bytes: usize, in_order: bool },
     /// As it goes over the wire.
     Encoded(Body),
 }
@@ -403,15 +405,14 @@ impl Batch {
 
     /// The request's body, put in order and compressed at the first call and kept for the next attempts.
     pub fn body(&mut self, compression: Compression) -> Body {
-        if let Payload::Written { body, index, in_order } = &mut self.payload {
-            let (mut body, index) = (std::mem::take(body), std::mem::take(index));
+        if let Payload::Written { body, prefix_bytes, in_order } = &mut self.payload {
+            let mut body = std::mem::take(body);
             let home = self.charge.budget().buffers().clone();
             // Without the memory for it, which is reserved but may not be had, the service refuses the order.
-            if !*in_order && let Ok((ordered, order)) = in_order_of_time(&body, &index, &home) {
+            if !*in_order && let Ok((ordered, order)) = in_order_of_time(&body, *prefix_bytes, &home) {
                 body = ordered;
                 self.receipt.reorder(&order);
             }
-            drop(index);
             let kept = FIXED_CHARGE + self.receipt.kept_bytes();
             self.payload = Payload::Encoded(encode(body, compression, kept, &mut self.charge, &home));
         }

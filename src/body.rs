@@ -5,21 +5,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::write::GzEncoder;
+use memchr::memmem::Finder;
 
 use crate::buffers::{Buffer, Buffers};
 use crate::config::Compression;
 use crate::memory::{Charge, NoRoom};
 
-/// Where an event stands in the body, its comma included.
-#[derive(Clone, Copy, Debug)]
-pub struct Entry {
-    /// When it happened.
-    pub timestamp_ms: i64,
-    /// Where it begins.
-    pub start: u32,
-    /// How much it takes.
-    pub bytes: u32,
-}
+/// What an event's JSON begins with, before the timestamp's digits.
+pub const TIMESTAMP_KEY: &[u8; 13] = br#"{"timestamp":"#;
+
+/// An event's end and the next one's beginning. Never within a message, where a quote has a backslash before it.
+const BETWEEN: &[u8] = br#""},{"timestamp":"#;
 
 /// A request body as it goes over the wire. A clone shares the bytes.
 #[derive(Clone, Debug)]
@@ -31,23 +27,44 @@ pub struct Body {
 }
 
 /// The same events in order of time, in a buffer of their own, and the order: the how-manieth pushed stands at each
-/// place. None where there is no memory for it.
+/// place. The events begin behind the prefix, and each is followed by a comma.
+///
+/// Where the events stand is found in the body itself: hosts push in order of time as a rule, and then nobody needs
+/// to know.
 pub fn in_order_of_time(
     body: &Buffer,
-    index: &[Entry],
+    prefix_bytes: usize,
     home: &Arc<Buffers>,
 ) -> Result<(Buffer, Vec<u32>), NoRoom> {
-    let mut order: Vec<u32> = (0..index.len() as u32).collect();
-    order.sort_by_key(|pushed| index[*pushed as usize].timestamp_ms);
-    let written = body.bytes();
+    let (prefix, written) = body.bytes().split_at(prefix_bytes);
+    let events = events_of(written);
+    let mut order: Vec<u32> = (0..events.len() as u32).collect();
+    order.sort_by_key(|pushed| timestamp_of(events[*pushed as usize]));
     let mut ordered = Buffer::new();
     ordered.grow_to(body.capacity(), home)?;
-    ordered.append(&written[..index.first().map_or(written.len(), |entry| entry.start as usize)]);
-    for pushed in &order {
-        let entry = index[*pushed as usize];
-        ordered.append(&written[entry.start as usize..][..entry.bytes as usize]);
-    }
+    ordered.append(prefix);
+    order.iter().for_each(|pushed| ordered.append(events[*pushed as usize]));
     Ok((ordered, order))
+}
+
+/// The events, each with its comma.
+fn events_of(written: &[u8]) -> Vec<&[u8]> {
+    let mut events = Vec::new();
+    let mut begin = 0;
+    for end in Finder::new(BETWEEN).find_iter(written).map(|place| place + br#""},"#.len()) {
+        events.push(&written[begin..end]);
+        begin = end;
+    }
+    if begin < written.len() {
+        events.push(&written[begin..]);
+    }
+    events
+}
+
+fn timestamp_of(event: &[u8]) -> u64 {
+    // Never negative, as those are not taken.
+    let digits = event.iter().skip(TIMESTAMP_KEY.len()).take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
 }
 
 /// The body, ended, as it goes over the wire, with its memory charged; `kept` is what stays charged besides.
@@ -116,5 +133,31 @@ impl Write for Bounded {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_found_whatever_their_messages_say() {
+        let messages =
+            ["plain", r#"\"},{\"timestamp\":1"#, r#"\\"#, r#"\\\"},"#, "", r#"},{"#, r#"{\"timestamp\":5}"#];
+        let stamps = [70, 1_700_000_000_000_u64, 5, 5, 0, 9, 60];
+        let event =
+            |place: usize| format!(r#"{{"timestamp":{},"message":"{}"}},"#, stamps[place], messages[place]);
+        let pushed: Vec<_> = (0..messages.len()).map(event).collect();
+        let home = Buffers::new(1 << 20);
+        let body = Buffer::from(
+            [&["prefix"], &pushed.iter().map(String::as_str).collect::<Vec<_>>()[..]]
+                .concat()
+                .concat()
+                .into_bytes(),
+        );
+        let (ordered, order) = in_order_of_time(&body, "prefix".len(), &home).expect("memory");
+        assert_eq!(order, [4, 2, 3, 5, 6, 0, 1], "of those at the same time, the first pushed first");
+        let expected: String = order.iter().map(|place| pushed[*place as usize].as_str()).collect();
+        assert_eq!(ordered.bytes(), format!("prefix{expected}").as_bytes());
     }
 }
