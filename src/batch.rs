@@ -30,6 +30,15 @@ const FIXED_CHARGE: usize = 256;
 /// JSON around one message, the widest timestamp included.
 const EVENT_JSON_BYTES: usize = HEAD_BYTES_MAX + AROUND_BYTES;
 
+impl Start {
+    /// This, or most of what it was before: a flush that ends a batch early says little about the next one.
+    #[must_use]
+    pub fn or_nearly(self, before: Start) -> Self {
+        let most = |before: usize| before - before / 4;
+        Start { body: self.body.max(most(before.body)), events: self.events.max(most(before.events)), ..self }
+    }
+}
+
 /// A batch whose body has come to so many bytes takes the room that the target's last one took.
 const EXPECT_MORE_FROM: usize = 32 * 1024;
 

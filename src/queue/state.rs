@@ -16,7 +16,7 @@ use crate::pool::Line;
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) open: Option<Box<OpenBatch>>,
-    /// How large the last batch became: the next one starts with as much.
+    /// How large the last batches became: the next one starts with as much.
     pub(super) last_size: Start,
     pub(super) waiting: VecDeque<Batch>,
     pub(super) in_flight: Vec<u64>,
@@ -102,7 +102,7 @@ impl State {
     pub(super) fn seal(&mut self) {
         self.due = false;
         if let Some(open) = self.open.take().filter(|open| !open.is_empty()) {
-            self.last_size = open.size();
+            self.last_size = open.size().or_nearly(self.last_size);
             // Mostly one, and there are many queues.
             self.waiting.reserve_exact(usize::from(self.waiting.is_empty()));
             self.waiting.push_back(open.seal());
