@@ -117,6 +117,7 @@ impl State {
     /// Gives up the oldest batch that waits. False when none does.
     pub(super) fn drop_front(&mut self) -> bool {
         let Some(batch) = self.waiting.pop_front() else { return false };
+        self.used_at = Some(Instant::now());
         self.counts.outcomes[Outcome::Dropped.index()] += batch.events() as u64;
         batch.settle(Reason::Overflow.into());
         true
