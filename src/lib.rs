@@ -10,11 +10,11 @@
 //!                        │
 //!                      engine ── what all parts share (event: cut, split, recognized)
 //!                        │  message (escape): escaped once, into the open batch of its target
-//!                      queue (registry, batch, memory) ── one per target; no thread and no task of its own
+//!                      queue (registry, batch, buffers, memory) ── one per target; no thread and no task of its own
 //!                        │  sealed: full, older than flush_interval (flush_timer), or flush
 //!                      pool ── the lines, the workers and the slow lane; endpoint, pace: how much may go out at all
 //!                        │  turn: the seat of one attempt; in_flight: its batch, which comes back in exactly one way
-//!                      sender ── one attempt (target_manager creates what is missing)
+//!                      sender ── one attempt (body: in order, compressed; target_manager creates what is missing)
 //!                        │
 //!                      logs_api ── the seam to the service; logs_api::aws is the one place that names the SDK
 //!                        │
