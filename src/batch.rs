@@ -1,9 +1,7 @@
 //! A batch: the events of one target that go out in one request.
 //!
-//! While it is open, each event is written once, as JSON, straight into what will be the request's body, and nowhere
-//! else; a
-//! sealed batch takes no more events. Two types, so that a sealed batch cannot be added to and an open one
-//! cannot be sent. Invariants:
+//! While it is open, each event is written as JSON straight into what will be the request's body; a sealed batch takes
+//! no more events. Two types, so that a sealed batch cannot be added to and an open one cannot be sent. Invariants:
 //!
 //! * a batch keeps every limit of [`crate::limits`];
 //! * its memory is reserved before it is taken, and given back when the batch is dropped;
@@ -21,7 +19,7 @@ use crate::engine::Event;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BATCH_SPAN_MS, EVENT_OVERHEAD_BYTES};
 use crate::logs_api::RejectedEvents;
 use crate::memory::{Account, Charge, NoRoom, Standing};
-use crate::message::{AROUND_BYTES, Message};
+use crate::message::{AROUND_BYTES, Message, write_small};
 use crate::offsets::SourceRange;
 
 /// What a batch takes besides its body.
@@ -264,6 +262,35 @@ impl OpenBatch {
         (self.counted_bytes, self.oldest_ms, self.newest_ms, self.in_order) =
             (counted_bytes, oldest_ms, newest_ms, in_order);
         Ok(())
+    }
+
+    /// Adds an event that only has to be written, or stays as it was: its message is small, and room for the most that
+    /// it could become is there already.
+    #[inline]
+    pub fn add_at_once(&mut self, timestamp_ms: i64, message: &[u8], token: u64) -> bool {
+        let counted_bytes = self.counted_bytes + message.len() + EVENT_OVERHEAD_BYTES;
+        let events = self.events + 1;
+        if events > BATCH_EVENTS_MAX
+            || counted_bytes > BATCH_BYTES_MAX
+            || timestamp_ms < self.newest_ms
+            || timestamp_ms - self.oldest_ms.min(timestamp_ms) > BATCH_SPAN_MS
+            || self.receipt.is_outdated()
+            || self.receipt.events_room() < events
+        {
+            return false;
+        }
+        self.head.set(timestamp_ms);
+        let Some((head, rest)) = self.body.room_mut().split_at_mut_checked(self.head.bytes) else {
+            return false;
+        };
+        let Some(json_bytes) = write_small(message, rest) else { return false };
+        head.copy_from_slice(self.head.bytes());
+        self.body.lengthen(self.head.bytes + AROUND_BYTES + json_bytes);
+        self.events = events;
+        self.receipt.add(message.len(), token, None);
+        (self.counted_bytes, self.oldest_ms, self.newest_ms) =
+            (counted_bytes, self.oldest_ms.min(timestamp_ms), timestamp_ms);
+        true
     }
 
     /// Makes room for one more event: as much as its target's batches take as a rule, or twice as much as there was, or

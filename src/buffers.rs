@@ -196,6 +196,20 @@ impl Buffer {
         self.capacity() - self.used >= bytes
     }
 
+    /// The room behind what was written.
+    #[inline]
+    pub fn room_mut(&mut self) -> &mut [u8] {
+        let used = self.used;
+        &mut self.all_mut()[used..]
+    }
+
+    /// So many bytes of that room were written.
+    #[inline]
+    pub fn lengthen(&mut self, bytes: usize) {
+        self.used += bytes;
+        debug_assert!(self.used <= self.capacity());
+    }
+
     /// Takes the last bytes back.
     pub fn shorten(&mut self, bytes: usize) {
         self.used = self.used.saturating_sub(bytes);

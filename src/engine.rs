@@ -228,6 +228,13 @@ impl Engine {
             // It may be too long, if what is not UTF-8 in it grows to U+FFFD.
             return self.push_long(queue, event, now_ms);
         }
+        let mut effects = Effects::default();
+        if queue.push_at_once(event, now_ms, &mut effects) {
+            if !effects.is_nothing() {
+                self.apply(queue, effects);
+            }
+            return Ok(());
+        }
         let mut scratch = Scratch::of_thread();
         let message = Message::write(event.message, &mut scratch);
         self.push_pieces(queue, event.timestamp_ms, &[NewEvent::whole(message, event)], now_ms)

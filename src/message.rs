@@ -3,9 +3,9 @@
 //! Bytes that are not UTF-8 become U+FFFD, one for each maximal invalid sequence, as
 //! [`String::from_utf8_lossy`] does it. Everything else survives as it is.
 //!
-//! Before the target's lock is taken, a small message is written to a buffer of the thread's own, so that under the lock
-//! it only is copied; a large one is only measured then, and written under the lock, into room that is known to
-//! suffice.
+//! Where nobody else is at the target's lock, a small message is written straight into the batch's body. Where others
+//! are, it is written to a buffer of the thread's own before the lock is taken, so that under the lock it only is
+//! copied. A large one is only measured before, and written under the lock, into room that is known to suffice.
 
 use std::cell::Cell;
 use std::str::from_utf8;
@@ -99,7 +99,7 @@ impl<'a> Message<'a> {
     /// Writes a small message to the scratch; measures one that is not small, or not UTF-8.
     #[inline]
     pub fn write(bytes: &'a [u8], scratch: &'a mut Scratch) -> Self {
-        match Self::write_json(bytes, &mut scratch.0) {
+        match write_small(bytes, &mut scratch.0) {
             Some(json_bytes) => Message {
                 text_bytes: bytes.len(),
                 json_bytes,
@@ -107,21 +107,6 @@ impl<'a> Message<'a> {
             },
             None => Self::measure(bytes),
         }
-    }
-
-    #[inline]
-    fn write_json(bytes: &[u8], scratch: &mut [u8]) -> Option<usize> {
-        if bytes.len() > SMALL_BYTES_MAX {
-            return None;
-        }
-        let (before, json) = scratch.split_first_chunk_mut()?;
-        *before = *BEFORE;
-        let escaped = escape::escape(bytes, json);
-        if !escaped.ascii && from_utf8(bytes).is_err() {
-            return None;
-        }
-        json[escaped.bytes..][..BEHIND.len()].copy_from_slice(BEHIND);
-        Some(escaped.bytes)
     }
 
     /// UTF-8 bytes of the message, which is what the service counts.
@@ -163,6 +148,27 @@ impl<'a> Message<'a> {
         }
         out.append(BEHIND);
     }
+}
+
+/// Writes a small message with what stands around it to the beginning of `out`: how many bytes of it are the message's
+/// JSON. None where it is not small or not UTF-8, or where `out` has no room for the most that it could become; what
+/// `out` holds then is of no meaning.
+#[inline]
+pub fn write_small(bytes: &[u8], out: &mut [u8]) -> Option<usize> {
+    if bytes.len() > SMALL_BYTES_MAX {
+        return None;
+    }
+    let (before, json) = out.split_first_chunk_mut()?;
+    if json.len() < bytes.len() * ESCAPE_BYTES_MAX + ROOM_BEHIND {
+        return None;
+    }
+    *before = *BEFORE;
+    let escaped = escape::escape(bytes, json);
+    if !escaped.ascii && from_utf8(bytes).is_err() {
+        return None;
+    }
+    json[escaped.bytes..][..BEHIND.len()].copy_from_slice(BEHIND);
+    Some(escaped.bytes)
 }
 
 /// Text as a JSON string with its quotes.

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::state::State;
 use super::{Effects, Queue};
 use crate::batch::{NewEvent, NotAdded, OpenBatch, Situation, Start, Target};
+use crate::engine::Event;
 use crate::limits;
 use crate::memory::{NoRoom, Standing};
 
@@ -27,6 +28,33 @@ pub enum Refusal {
 }
 
 impl Queue {
+    /// Takes an event that only has to be written: nobody else is at the lock, and the open batch has room for it,
+    /// however much of its message needs escapes. False where that is not so, and then nothing was done.
+    #[inline]
+    pub fn push_at_once(&self, event: &Event<'_>, now_ms: i64, effects: &mut Effects) -> bool {
+        if event.range.is_some() {
+            return false;
+        }
+        let Ok(mut state) = self.state.try_lock() else { return false };
+        let stamp = event.timestamp_ms.or(state.last_timestamp_ms.filter(|last| timely(*last, now_ms)));
+        let closed = state.closed;
+        let Some(open) = state.open.as_deref_mut().filter(|_| !closed) else { return false };
+        if !open.add_at_once(stamp.unwrap_or(now_ms), event.message, event.token) {
+            return false;
+        }
+        self.rivalry.none_met();
+        if open.is_full() {
+            state.seal();
+        }
+        state.counts.accepted += 1;
+        state.counts.accepted_bytes += event.message.len() as u64;
+        if event.timestamp_ms.is_some() {
+            state.last_timestamp_ms = event.timestamp_ms;
+        }
+        self.settle_line(&mut state, effects);
+        true
+    }
+
     /// Takes one event, in as many pieces as it was split into; `None` as its timestamp means the last one's, or
     /// else `now_ms`.
     #[inline]
