@@ -36,10 +36,10 @@ impl Queue {
             return false;
         }
         let Ok(mut state) = self.state.try_lock() else { return false };
-        let stamp = event.timestamp_ms.or(state.last_timestamp_ms.filter(|last| timely(*last, now_ms)));
-        let closed = state.closed;
-        let Some(open) = state.open.as_deref_mut().filter(|_| !closed) else { return false };
-        if !open.add_at_once(stamp.unwrap_or(now_ms), event.message, event.token) {
+        let stamp = state.stamp(event.timestamp_ms, now_ms);
+        // None is, once the queue is closed.
+        let Some(open) = state.open.as_deref_mut() else { return false };
+        if !open.add_at_once(stamp, event.message, event.token) {
             return false;
         }
         self.rivalry.none_met();
@@ -70,8 +70,7 @@ impl Queue {
         if state.closed {
             return Err(Refusal::Closed);
         }
-        let stamp = timestamp_ms.or(state.last_timestamp_ms.filter(|last| timely(*last, now_ms)));
-        let stamp = stamp.unwrap_or(now_ms);
+        let stamp = state.stamp(timestamp_ms, now_ms);
         let pushed = loop {
             let added = match pieces {
                 [event] => self.add(&mut state, stamp, event, effects),

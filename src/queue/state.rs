@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Counts, LastError};
+use super::{Counts, LastError, timely};
 use crate::ack::{Outcome, Reason};
 use crate::batch::{Batch, OpenBatch, Start};
 use crate::breaker::CircuitBreaker;
@@ -67,6 +67,11 @@ impl State {
         let used = self.used_at.is_some_and(|at| at > since);
         let empty = self.open.as_deref().is_none_or(OpenBatch::is_empty) && !self.is_under_way();
         !used && empty && self.flushes.is_empty()
+    }
+
+    /// The timestamp of an event that brought that one, or none.
+    pub(super) fn stamp(&self, timestamp_ms: Option<i64>, now_ms: i64) -> i64 {
+        timestamp_ms.or(self.last_timestamp_ms.filter(|last| timely(*last, now_ms))).unwrap_or(now_ms)
     }
 
     pub(super) fn standing(&self) -> Standing {
