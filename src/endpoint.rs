@@ -325,6 +325,20 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_that_came_to_nothing_lets_the_next_go_at_once() {
+        let mut endpoint = Endpoint::new(2, SLOW_AFTER);
+        let start = Instant::now();
+        let (until, closed) = endpoint.failed(start, ms(500), None, false);
+        assert!(closed && endpoint.may_send(start) == May::At(until));
+        let probe = endpoint.sent(until, true).expect("a probe's number");
+        assert_eq!(endpoint.may_send(until), May::At(until + SLOW_AFTER), "one at a time");
+        endpoint.probe_lost(until, probe + 1);
+        assert_eq!(endpoint.may_send(until), May::At(until + SLOW_AFTER), "another's end says nothing");
+        endpoint.probe_lost(until, probe);
+        assert_eq!(endpoint.may_send(until), May::Probe);
+    }
+
+    #[test]
     fn a_lost_answer_is_its_targets_own_while_others_are_answered() {
         let mut endpoint = Endpoint::new(2, SLOW_AFTER);
         let start = Instant::now();

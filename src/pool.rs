@@ -266,14 +266,14 @@ impl Pool {
     /// The first line, beginning behind the one that went last, of which somebody may go.
     fn line_to_go(&self, state: &State) -> Option<Line> {
         let seat_free = state.seats < state.endpoint.limit();
-        (1..=LINES.len()).map(|step| LINES[(state.last + step) % LINES.len()]).find(|line| {
+        first_behind(state.last, |line| {
             let may = match line {
                 Line::Steady => seat_free,
                 Line::New | Line::Trial => seat_free && state.trial_seats < state.trial_seats_max(),
                 Line::Late => self.lane_has_room(state, self.lane_max / 4 * LANE_QUARTERS_LATE),
                 Line::Slow => self.lane_has_room(state, self.lane_max / 4 * LANE_QUARTERS_SLOW),
             };
-            may && !state.lines[*line as usize].is_empty()
+            may && !state.lines[line as usize].is_empty()
         })
     }
 
@@ -333,6 +333,11 @@ impl Pool {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The lines take turns: the first behind the one that went last, of those that may go.
+fn first_behind(last: usize, may_go: impl Fn(Line) -> bool) -> Option<Line> {
+    (1..=LINES.len()).map(|step| LINES[(last + step) % LINES.len()]).find(|line| may_go(*line))
 }
 
 impl State {
@@ -412,4 +417,31 @@ fn start(engine: &Arc<Engine>, turn: Turn, line: Line) {
     // A task of its own, so that a panic ends the attempt and nothing else. Its batch is then dropped, which ends it
     // as abandoned, and its turn, which gives the seat back.
     tokio::spawn(sender::attempt(engine.clone(), turn, flight));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turns(count: usize, may_go: impl Fn(Line) -> bool) -> Vec<Line> {
+        let mut last = 0;
+        let turn = |_| {
+            let line = first_behind(last, &may_go)?;
+            last = line as usize;
+            Some(line)
+        };
+        (0..count).map_while(turn).collect()
+    }
+
+    #[test]
+    fn lines_take_turns_however_many_stand_in_one() {
+        let all = turns(2 * LINES.len(), |_| true);
+        for line in LINES {
+            assert_eq!(all.iter().filter(|turn| **turn == line).count(), 2, "{line:?} of {all:?}");
+        }
+        let two = turns(4, |line| matches!(line, Line::Steady | Line::Slow));
+        assert_eq!(two, [Line::Slow, Line::Steady, Line::Slow, Line::Steady]);
+        assert_eq!(turns(3, |line| line == Line::Steady), [Line::Steady; 3]);
+        assert_eq!(turns(3, |_| false), []);
+    }
 }
