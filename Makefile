@@ -90,7 +90,7 @@ SEEDS ?= 2000
 simulate: ## Simulate the delivery contract: make simulate SEEDS=20000
 	SEEDS=$(SEEDS) $(CARGO) test --locked --test simulation
 
-mutations: ## Break each promise in a copy of the code and see the simulation find it (about 40 minutes)
+mutations: ## Break each promise in a copy of the code and see the simulation find it (about 30 minutes)
 	@$(PYTHON) scripts/mutate.py
 
 KILLS ?= 50
