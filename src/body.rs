@@ -80,8 +80,10 @@ pub fn encode(
     body.append(b"]}");
     charge.shrink_to(kept + body.capacity());
     let compressed = match compression {
-        Compression::None => None,
-        Compression::Gzip(level) => compress(body.bytes(), level, kept, charge, home),
+        Compression::Gzip { level, min_bytes } if body.len() >= min_bytes => {
+            compress(body.bytes(), level, kept, charge, home)
+        }
+        _ => None,
     };
     match compressed {
         Some(bytes) => Body { bytes, gzip: true },

@@ -53,8 +53,13 @@ pub enum Emf {
 pub enum Compression {
     /// Sent as they are.
     None,
-    /// gzip at this level, 1 to 9.
-    Gzip(u32),
+    /// gzip for what is not too small for it.
+    Gzip {
+        /// 1 to 9.
+        level: u32,
+        /// Smallest body that is compressed.
+        min_bytes: usize,
+    },
 }
 
 /// A value that must not be shown: `Debug` and `Display` hide it.
@@ -171,6 +176,7 @@ pub struct Config {
     pub block_timeout: Duration,
     pub gzip: bool,
     pub compression_level: u32,
+    pub compression_min_bytes: usize,
     pub connect_timeout: Duration,
     pub request_timeout: Duration,
     pub slow_after: Duration,
@@ -244,6 +250,7 @@ impl Default for Config {
             block_timeout: Duration::ZERO,
             gzip: false,
             compression_level: 0,
+            compression_min_bytes: 0,
             connect_timeout: Duration::ZERO,
             request_timeout: Duration::ZERO,
             slow_after: Duration::ZERO,
@@ -316,8 +323,10 @@ impl Config {
         if self.given("block_timeout_ms") && self.when_full != WhenFull::Block {
             return refuse("option block_timeout_ms is set, but when_full is not block".into());
         }
-        if self.given("compression_level") && !self.gzip {
-            return refuse("option compression_level is set, but compression is not gzip".into());
+        for key in ["compression_level", "compression_min_bytes"] {
+            if self.given(key) && !self.gzip {
+                return refuse(format!("option {key} is set, but compression is not gzip"));
+            }
         }
         if self.target_concurrency > self.concurrency {
             return refuse(format!(
@@ -337,9 +346,14 @@ impl Config {
         Ok(())
     }
 
-    /// The compression that the two options about it ask for.
+    /// The compression that the options about it ask for.
     pub fn compression(&self) -> Compression {
-        if self.gzip { Compression::Gzip(self.compression_level) } else { Compression::None }
+        match self.gzip {
+            true => {
+                Compression::Gzip { level: self.compression_level, min_bytes: self.compression_min_bytes }
+            }
+            false => Compression::None,
+        }
     }
 
     fn given(&self, key: &str) -> bool {
@@ -424,7 +438,7 @@ mod tests {
         let config = configured(&[]).expect("the defaults go together");
         assert_eq!(config.concurrency, 8);
         assert_eq!(config.flush_interval, Duration::from_secs(5));
-        assert_eq!(config.compression(), Compression::Gzip(1));
+        assert_eq!(config.compression(), Compression::Gzip { level: 1, min_bytes: 10_240 });
     }
 
     #[test]
@@ -468,6 +482,7 @@ mod tests {
             &[("create_log_group", "false"), ("retention_days", "7")],
             &[("block_timeout_ms", "5")],
             &[("compression", "none"), ("compression_level", "2")],
+            &[("compression", "none"), ("compression_min_bytes", "0")],
             &[("concurrency", "2"), ("target_concurrency", "3")],
             &[("buffer_max_bytes", "1048576"), ("target_buffer_max_bytes", "2097152")],
         ] {

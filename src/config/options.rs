@@ -209,6 +209,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         apply: store!(Integer, compression_level, |v| u32::try_from(v).unwrap_or(1)),
     },
     OptionSpec {
+        key: "compression_min_bytes",
+        kind: Kind::Integer(0, 10_485_760),
+        default: "10240",
+        help: "Smallest request body that is compressed: below, gzip costs more CPU than its bytes are worth. The default and the most are those of the AWS SDKs' request_min_compression_size_bytes.",
+        apply: store!(Integer, compression_min_bytes, size),
+    },
+    OptionSpec {
         key: "connect_timeout_ms",
         kind: Kind::Integer(1, 600_000),
         default: "5000",

@@ -1,5 +1,6 @@
 //! Bytes survive: what comes back from the service is the lossy UTF-8 of what was pushed.
 
+use ::cwl_sink::ffi::cwl_status::*;
 use cwl_local::Local;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -39,16 +40,41 @@ fn bytes_of_every_kind_survive() {
         b"\\u0041".into(),
     ];
     let local = local();
-    for compression in ["gzip", "none"] {
-        let host = Host::open(&local, &[("compression", compression)]);
-        comes_back(&local, &host, compression, &messages);
+    for (stream, option) in [("gzip", ("compression_min_bytes", "0")), ("none", ("compression", "none"))] {
+        let host = Host::open(&local, &[option]);
+        comes_back(&local, &host, stream, &messages);
+    }
+}
+
+#[test]
+fn a_body_is_compressed_from_compression_min_bytes_on() {
+    let local = local();
+    let request = |group: &str, options: &[(&str, &str)]| {
+        let host = Host::open(&local, options);
+        // As long as in the other groups, since the names are in the body.
+        assert_eq!(host.push_at(group, "s", now_ms(), "x".repeat(10_000)), CWL_OK);
+        host.must_flush();
+        let [request] = taken(&local, group).try_into().expect("one request");
+        request
+    };
+    let plain = request("g-0", &[("compression", "none")]);
+    assert_eq!(plain.content_encoding, None);
+    for (group, min_bytes, encoding) in [
+        ("g-1", "0", Some("gzip")),
+        ("g-2", &plain.body_bytes.to_string(), Some("gzip")),
+        ("g-3", &(plain.body_bytes + 1).to_string(), None),
+        ("g-4", "10485760", None),
+    ] {
+        let sent = request(group, &[("compression_min_bytes", min_bytes)]);
+        assert_eq!(sent.content_encoding.as_deref(), encoding, "{min_bytes} of {}", plain.body_bytes);
+        assert_eq!(sent.body_bytes < plain.body_bytes / 10, encoding.is_some());
     }
 }
 
 #[test]
 fn any_bytes_come_back_as_their_lossy_utf_8() {
     let local = local();
-    let host = Host::open(&local, &[]);
+    let host = Host::open(&local, &[("compression_min_bytes", "0")]);
     let message = prop_oneof![
         proptest::collection::vec(any::<u8>(), 1..200),
         "[\\PC\\x00-\\x1f\"\\\\]{1,80}".prop_map(String::into_bytes),

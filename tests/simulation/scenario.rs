@@ -74,6 +74,7 @@ impl Scenario {
         let long = !oversize && rng.u32(..100) < 3;
         let mut config = Config::default();
         config.gzip = rng.u32(..100) < 10;
+        config.compression_min_bytes = 0;
         config.concurrency = *pick(&mut rng, &[1, 2, 4, 8, 16]);
         config.target_concurrency =
             if rng.u32(..4) == 0 { config.concurrency.min(rng.usize(1..=4)) } else { 1 };
