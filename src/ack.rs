@@ -171,6 +171,11 @@ impl Split {
         Arc::new(Split { range, open: Mutex::new((pieces, Reason::None.into())) })
     }
 
+    /// What the whole event covers of its source.
+    pub fn range(&self) -> Option<&SourceRange> {
+        self.range.as_ref()
+    }
+
     /// A piece ended. The ending of the whole event when it was the last.
     fn end(&self, ending: &Ending) -> Option<Ending> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -331,6 +336,11 @@ impl Receipt {
         if self.acked { self.tokens.capacity() } else { usize::MAX }
     }
 
+    /// Whether it has that room.
+    pub fn has_room(&self, events: usize, range: Option<&SourceRange>) -> bool {
+        events <= self.events_room() && self.ranges_with(range) == self.ranges.capacity()
+    }
+
     /// Makes that room.
     pub fn make_room(&mut self, events: usize, range: Option<&SourceRange>) -> Result<(), TryReserveError> {
         if self.acked {
@@ -453,6 +463,7 @@ impl Drop for Receipt {
 mod tests {
     use super::*;
     use crate::memory::{Account, Budget};
+    use crate::offsets::Source;
 
     fn receipt(ledger: &Arc<Ledger>, tokens: std::ops::Range<u64>) -> Receipt {
         let mut receipt = Receipt::new(ledger);
@@ -462,6 +473,25 @@ mod tests {
 
     fn charge() -> Charge {
         Charge::empty(&Account::new(Arc::new(Budget::new(1000, 1000, 0))))
+    }
+
+    #[test]
+    fn room_for_tokens_is_no_room_for_ranges() {
+        let ledger = Arc::<Ledger>::default();
+        ledger.acks.ask();
+        let source = Arc::new(Source::new("file", None, Arc::default()));
+        let range = |begin| SourceRange { source: source.clone(), begin, end: begin + 1 };
+        let mut receipt = Receipt::new(&ledger);
+        receipt.make_room(100, Some(&range(0))).expect("memory");
+        assert!(receipt.has_room(100, Some(&range(0))));
+        receipt.add(10, 0, Some(&range(0)));
+        assert!(receipt.has_room(100, Some(&range(1))), "it joins the last one");
+        assert!(!receipt.has_room(2, Some(&range(5))) && !receipt.has_room(101, None));
+        receipt.make_room(2, Some(&range(5))).expect("memory");
+        assert!(receipt.has_room(2, Some(&range(5))));
+        let kept = receipt.kept_bytes();
+        receipt.add(10, 1, Some(&range(5)));
+        assert_eq!(receipt.kept_bytes(), kept, "what was reserved is all that it took");
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn events_of(written: &[u8]) -> Vec<&[u8]> {
 }
 
 fn timestamp_of(event: &[u8]) -> u64 {
-    // Never negative, as those are not taken.
+    // Never negative: those are refused.
     let digits = event.iter().skip(TIMESTAMP_KEY.len()).take_while(|byte| byte.is_ascii_digit());
     digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
 }
@@ -75,25 +75,28 @@ pub fn encode(
     charge: &mut Charge,
     home: &Arc<Buffers>,
 ) -> Body {
-    // The last event's comma makes room for one of them, and a timestamp is shorter than the room that it was given.
+    // The last event's comma makes room for one of them. The other takes what is left: every event was given the room
+    // of the widest timestamp, which none has, or left some behind it when it was written at once.
     body.shorten(1);
     body.append(b"]}");
     charge.shrink_to(kept + body.capacity());
-    let compressed = match compression {
-        Compression::Gzip { level, min_bytes } if body.len() >= min_bytes => {
-            compress(body.bytes(), level, kept, charge, home)
-        }
-        _ => None,
-    };
-    match compressed {
-        Some(bytes) => Body { bytes, gzip: true },
-        None => Body { bytes: body.into_bytes(), gzip: false },
+    if let Compression::Gzip { level, min_bytes } = compression
+        && body.len() >= min_bytes
+        && let Some(room) = compress(body.bytes(), level, charge, home)
+    {
+        // In the place of the plain body, and no larger than it must be: the room is free for the next.
+        drop(body);
+        let bytes = Bytes::copy_from_slice(room.bytes());
+        drop(room);
+        charge.shrink_to(kept + bytes.len());
+        return Body { bytes, gzip: true };
     }
+    Body { bytes: body.into_bytes(), gzip: false }
 }
 
-/// The body as gzip, its memory charged in the place of the plain body's; none when that would not save at least a
-/// quarter, or when there is no memory for both at once.
-fn compress(body: &[u8], level: u32, kept: usize, charge: &mut Charge, home: &Arc<Buffers>) -> Option<Bytes> {
+/// The body as gzip, its room charged besides the plain body's; none when that would not save at least a quarter, or
+/// when there is no memory for both at once.
+fn compress(body: &[u8], level: u32, charge: &mut Charge, home: &Arc<Buffers>) -> Option<Buffer> {
     let most = body.len() / 4 * 3;
     let charged = charge.bytes();
     charge.grow_for_work(Buffer::capacity_for(most)).ok()?;
@@ -104,18 +107,11 @@ fn compress(body: &[u8], level: u32, kept: usize, charge: &mut Charge, home: &Ar
         let mut encoder = GzEncoder::new(Bounded { room, most }, flate2::Compression::new(level));
         encoder.write_all(body).and_then(|()| encoder.finish())
     });
-    match encoded {
-        Some(Ok(Bounded { room, .. })) => {
-            // No larger than it must be, and the room is free for the next.
-            let bytes = Bytes::copy_from_slice(room.bytes());
-            charge.shrink_to(kept + bytes.len());
-            Some(bytes)
-        }
-        _ => {
-            charge.shrink_to(charged);
-            None
-        }
+    let encoded = encoded.and_then(Result::ok);
+    if encoded.is_none() {
+        charge.shrink_to(charged);
     }
+    encoded.map(|Bounded { room, .. }| room)
 }
 
 /// A writer that refuses what would pass the room reserved for it.

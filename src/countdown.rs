@@ -1,6 +1,6 @@
 //! A count of things that are still to end, which a host's thread can wait for.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// Counts parts down; a part ends when its [`Part`] is dropped.
@@ -13,13 +13,13 @@ pub struct Countdown {
 
 /// One of the things counted: dropping it ends it.
 #[derive(Debug)]
-pub struct Part(Arc<Countdown>);
+pub struct Part(Weak<Countdown>);
 
 impl Countdown {
     /// One more part to wait for.
     pub fn part(self: &Arc<Self>) -> Part {
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        Part(self.clone())
+        Part(Arc::downgrade(self))
     }
 
     /// Whether every part has ended.
@@ -43,12 +43,20 @@ impl Countdown {
     }
 }
 
+impl Part {
+    /// Whether somebody still has the countdown.
+    pub fn is_awaited(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
 impl Drop for Part {
     fn drop(&mut self) {
-        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(countdown) = self.0.upgrade() else { return };
+        let mut open = countdown.open.lock().unwrap_or_else(PoisonError::into_inner);
         *open -= 1;
         if *open == 0 {
-            self.0.ended.notify_all();
+            countdown.ended.notify_all();
         }
     }
 }

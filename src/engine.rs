@@ -253,11 +253,7 @@ impl Engine {
                 Ok(())
             }
             Fitted::Pieces(text, places) => {
-                let range = event.range.map(SourceRange::new);
-                if let Some(range) = &range {
-                    range.source.accepted(range.begin);
-                }
-                let split = Split::new(places.len() - 1, range);
+                let split = Split::new(places.len() - 1, event.range.map(SourceRange::new));
                 let piece = |place: &[usize]| NewEvent {
                     message: Message::measure(&text.as_bytes()[place[0]..place[1]]),
                     token: event.token,

@@ -4,8 +4,8 @@
 //!
 //! * what is reserved never passes `buffer_max_bytes`, and what one target holds never passes
 //!   `target_buffer_max_bytes`;
-//! * a part is kept out of the reach of pushes (the headroom), so that a batch can always be compressed while
-//!   its plain form still exists, however full the buffer is;
+//! * a part is kept out of the reach of pushes (the headroom), so that a batch of lines can be compressed while its
+//!   plain form still exists, however full the buffer is; one for which that is too little goes out as it is;
 //! * half of it is for targets that get through: one that fails, or was not heard of yet, is refused while half
 //!   is taken. So failing targets, however many and however fast, never take the memory from the others;
 //! * one that was not heard of yet may still take a little of the other half, so that it can be tried and
@@ -230,22 +230,39 @@ impl Charge {
         self.bytes
     }
 
-    /// Reserves `more` bytes for an event that is being pushed. The caller holds the target's lock, so nobody
-    /// else adds to this account meanwhile.
+    /// Reserves `more` bytes for an event that is being pushed.
     pub fn grow_for_push(&mut self, more: usize, standing: Standing) -> Result<(), NoRoom> {
-        let (budget, held) = (&self.account.budget, self.account.held());
-        budget.reserve_within(more, |used| budget.admits(standing, held, more, used))?;
-        self.add(more);
-        Ok(())
+        self.grow(more, |budget, held, used| budget.admits(standing, held, more, used))
     }
 
     /// Reserves `more` bytes for work on an event that is already in, out of the headroom if need be.
     pub fn grow_for_work(&mut self, more: usize) -> Result<(), NoRoom> {
-        let (budget, held) = (&self.account.budget, self.account.held());
-        let fits = |used: usize| used + more <= budget.limit && held + more <= budget.target_limit;
-        budget.reserve_within(more, fits)?;
-        self.add(more);
+        let fits = |budget: &Budget, held: usize, used: usize| {
+            used + more <= budget.limit && held + more <= budget.target_limit
+        };
+        self.grow(more, fits)
+    }
+
+    /// Reserves `more` bytes if that fits what the target holds and what all do.
+    fn grow(&mut self, more: usize, fits: impl Fn(&Budget, usize, usize) -> bool) -> Result<(), NoRoom> {
+        let Account { budget, held } = &*self.account;
+        // First, so that two who ask for the same target at once do not pass its bound together.
+        let before = held.fetch_add(more, Ordering::Relaxed);
+        match budget.reserve_within(more, |used| fits(budget, before, used)) {
+            Ok(()) => self.bytes += more,
+            Err(NoRoom) => {
+                held.fetch_sub(more, Ordering::Relaxed);
+                return Err(NoRoom);
+            }
+        }
         Ok(())
+    }
+
+    /// A charge of its own for so many of its bytes, or for all if there are fewer.
+    pub fn split_off(&mut self, bytes: usize) -> Charge {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Charge { account: self.account.clone(), bytes }
     }
 
     /// Gives back all but `bytes`.
@@ -264,11 +281,6 @@ impl Charge {
     /// Most bytes that the batch under this charge should take.
     pub fn batch_max(&self) -> usize {
         self.account.budget.batch_charge_max()
-    }
-
-    fn add(&mut self, more: usize) {
-        self.bytes += more;
-        self.account.held.fetch_add(more, Ordering::Relaxed);
     }
 }
 
@@ -292,6 +304,22 @@ mod tests {
         assert_eq!((budget.used(), account.held(), budget.peak()), (200, 200, 300));
         drop(charge);
         assert_eq!((budget.used(), account.held()), (0, 0));
+    }
+
+    #[test]
+    fn a_charge_that_was_split_is_given_back_part_by_part() {
+        let budget = Arc::new(Budget::new(1000, 1000, 0));
+        let account = Account::new(budget.clone());
+        let mut charge = Charge::empty(&account);
+        charge.grow_for_push(300, Standing::GetsThrough).expect("room");
+        let part = charge.split_off(100);
+        assert_eq!((charge.bytes(), part.bytes(), budget.used(), account.held()), (200, 100, 300, 300));
+        drop(charge);
+        assert_eq!((budget.used(), account.held()), (100, 100));
+        drop(part);
+        assert_eq!((budget.used(), account.held()), (0, 0));
+        let refused = Charge::empty(&account).grow_for_push(1001, Standing::GetsThrough);
+        assert_eq!((refused, account.held()), (Err(NoRoom), 0));
     }
 
     #[test]

@@ -177,8 +177,7 @@ impl Queue {
         let mut effects = Effects::default();
         let mut state = self.lock();
         state.seal();
-        let upto = state.next_batch;
-        state.flushes.push((upto, part));
+        state.add_flush(part);
         self.settle_line(&mut state, &mut effects);
         effects
     }
@@ -190,8 +189,7 @@ impl Queue {
         let mut state = self.lock();
         state.closed = true;
         state.seal();
-        let upto = state.next_batch;
-        state.flushes.push((upto, part));
+        state.add_flush(part);
         state.breaker.due_now();
         self.settle_line(&mut state, &mut effects);
         effects
@@ -249,8 +247,8 @@ impl Queue {
         }
         if !state.flushes.is_empty() {
             let floor = state.first_unfinished();
-            let through = |(upto, _): &mut (u64, Part)| *upto <= floor;
-            effects.flushed.extend(state.flushes.extract_if(.., through).map(|(_, part)| part));
+            let through = state.flushes.partition_point(|(upto, _)| *upto <= floor);
+            effects.flushed.extend(state.flushes.drain(..through).map(|(_, part)| part));
             if state.flushes.is_empty() {
                 state.flushes = Vec::new();
             }

@@ -69,7 +69,9 @@ impl Registry {
 
     /// The target's queue for messages in the embedded metric format; none once the registry is closed.
     pub fn emf_queue(&self, queue: &Queue) -> Option<Arc<Queue>> {
-        if self.read().closed { queue.emf_queue().cloned() } else { Some(queue.emf_queue_or_new().clone()) }
+        // Held while it is made, so that whoever closes all queues meets it.
+        let targets = self.read();
+        if targets.closed { queue.emf_queue().cloned() } else { Some(queue.emf_queue_or_new().clone()) }
     }
 
     /// Lets no target be added any more.

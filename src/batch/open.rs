@@ -10,7 +10,7 @@ use crate::body::TIMESTAMP_KEY;
 use crate::buffers::Buffer;
 use crate::engine::Event;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BATCH_SPAN_MS, EVENT_OVERHEAD_BYTES};
-use crate::memory::{Account, Charge, NoRoom, Standing};
+use crate::memory::{Charge, NoRoom, Standing};
 use crate::message::{AROUND_BYTES, Message, write_small};
 use crate::offsets::SourceRange;
 
@@ -77,6 +77,11 @@ impl<'a> NewEvent<'a> {
     pub fn whole(message: Message<'a>, event: &Event<'a>) -> Self {
         NewEvent { message, token: event.token, range: event.range.map(SourceRange::new), split: None }
     }
+
+    /// What it covers of its source, or the whole does that it is a piece of.
+    pub fn source_range(&self) -> Option<&SourceRange> {
+        self.range.as_ref().or_else(|| self.split.as_ref().and_then(|split| split.range()))
+    }
 }
 
 /// Whose batch it is.
@@ -84,8 +89,6 @@ impl<'a> NewEvent<'a> {
 pub struct Target<'a> {
     /// What every request's body to it begins with.
     pub prefix: Vec<u8>,
-    /// What it holds in memory.
-    pub account: &'a Arc<Account>,
     /// Where its events' outcomes are counted.
     pub ledger: &'a Arc<Ledger>,
 }
@@ -153,21 +156,13 @@ impl Head {
 }
 
 impl OpenBatch {
-    /// An empty batch of the target, with the memory for `first`.
-    pub fn open(
-        id: u64,
-        target: Target<'_>,
-        first: &NewEvent<'_>,
-        standing: Standing,
-        start: Start,
-        now: Instant,
-    ) -> Result<Self, NoRoom> {
-        let Target { prefix, account, ledger } = target;
+    /// An empty batch of the target. Its memory, at least [`OpenBatch::least_charge`] of its first event, is reserved
+    /// already.
+    pub fn open(id: u64, target: Target<'_>, charge: Charge, start: Start, now: Instant) -> Self {
+        let Target { prefix, ledger } = target;
         let receipt = Receipt::new(ledger);
-        let mut charge = Charge::empty(account);
-        charge.grow_for_push(Self::charge_of_one(prefix.len(), first, &receipt), standing)?;
         let (prefix_bytes, body) = (prefix.len(), Buffer::from(prefix));
-        Ok(OpenBatch {
+        OpenBatch {
             id,
             opened_at: now,
             body,
@@ -181,17 +176,13 @@ impl OpenBatch {
             receipt,
             charge,
             head: Head::new(),
-        })
+        }
     }
 
     /// What a batch with just this event is charged at least.
     pub fn least_charge(prefix_bytes: usize, event: &NewEvent<'_>, ledger: &Arc<Ledger>) -> usize {
-        Self::charge_of_one(prefix_bytes, event, &Receipt::new(ledger))
-    }
-
-    fn charge_of_one(prefix_bytes: usize, event: &NewEvent<'_>, receipt: &Receipt) -> usize {
-        let body = prefix_bytes + EVENT_JSON_BYTES + event.message.json_bytes();
-        Self::charge_for(body, true) + receipt.bytes_with(1, event.range.as_ref())
+        let body = Buffer::capacity_for(prefix_bytes + EVENT_JSON_BYTES + event.message.json_bytes());
+        Self::charge_for(body, true) + Receipt::new(ledger).bytes_with(1, event.range.as_ref())
     }
 
     /// Its place in the order of its target's batches.
@@ -232,7 +223,7 @@ impl OpenBatch {
         if self.events == BATCH_EVENTS_MAX
             || counted_bytes > BATCH_BYTES_MAX
             || newest_ms - oldest_ms > BATCH_SPAN_MS
-            || (self.receipt.is_outdated() && !self.is_empty())
+            || self.receipt.is_outdated()
         {
             return Err(NotAdded::BatchFull);
         }
@@ -289,7 +280,7 @@ impl OpenBatch {
         let body_needed = self.body.len() + EVENT_JSON_BYTES + event.message.json_bytes();
         let events_needed = self.events + 1;
         let range = event.range.as_ref();
-        let receipt_has_room = self.receipt.bytes_with(events_needed, range) <= self.receipt.kept_bytes();
+        let receipt_has_room = self.receipt.has_room(events_needed, range);
         if body_needed <= body && in_order == self.in_order && receipt_has_room {
             return Ok(());
         }
@@ -316,8 +307,8 @@ impl OpenBatch {
             let more = wanted.saturating_sub(self.charge.bytes());
             if too_large || self.charge.grow_for_push(more, of.standing).is_err() {
                 // Large pages for a few events each, moved again and again, cost more than to wait for those that
-                // come back.
-                if of.under_way && body_needed > EXPECT_MORE_FROM {
+                // come back. What the first event takes is reserved.
+                if of.under_way && body_needed > EXPECT_MORE_FROM && !self.is_empty() {
                     break;
                 }
                 continue;
@@ -365,7 +356,7 @@ impl OpenBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Budget;
+    use crate::memory::{Account, Budget};
     use proptest::prelude::*;
 
     const SITUATION: Situation = Situation { standing: Standing::GetsThrough, under_way: false };
@@ -376,10 +367,11 @@ mod tests {
 
     fn open(ledger: &Arc<Ledger>, first: &[u8]) -> OpenBatch {
         let account = Account::new(Arc::new(Budget::new(8 << 20, 8 << 20, 0)));
-        let target = Target { prefix: b"prefix".to_vec(), account: &account, ledger };
-        let first = event(first, 0);
-        OpenBatch::open(0, target, &first, SITUATION.standing, Start::default(), Instant::now())
-            .expect("room")
+        let target = Target { prefix: b"prefix".to_vec(), ledger };
+        let mut charge = Charge::empty(&account);
+        let least = OpenBatch::least_charge(target.prefix.len(), &event(first, 0), ledger);
+        charge.grow_for_push(least, SITUATION.standing).expect("room");
+        OpenBatch::open(0, target, charge, Start::default(), Instant::now())
     }
 
     fn message() -> impl Strategy<Value = Vec<u8>> {

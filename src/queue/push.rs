@@ -9,7 +9,7 @@ use super::{Effects, Queue};
 use crate::batch::{NewEvent, NotAdded, OpenBatch, Situation, Start, Target};
 use crate::engine::Event;
 use crate::limits;
-use crate::memory::{NoRoom, Standing};
+use crate::memory::{Charge, NoRoom, Standing};
 
 /// Why an event did not get into the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +90,9 @@ impl Queue {
             for event in pieces {
                 state.counts.accepted += 1;
                 state.counts.accepted_bytes += event.message.text_bytes() as u64;
-                if let Some(range) = &event.range {
-                    range.source.accepted(range.begin);
-                }
+            }
+            if let Some(range) = pieces.first().and_then(NewEvent::source_range) {
+                range.source.accepted(range.begin);
             }
             if timestamp_ms.is_some() {
                 state.last_timestamp_ms = timestamp_ms;
@@ -125,16 +125,15 @@ impl Queue {
         budget.admits(state.standing(), held, self.needs(pieces), used) && state.drop_front()
     }
 
-    fn open_batch(
-        &self,
-        id: u64,
-        first: &NewEvent<'_>,
-        standing: Standing,
-        start: Start,
-        now: Instant,
-    ) -> Result<OpenBatch, NoRoom> {
-        let target = Target { prefix: self.prefix(), account: &self.account, ledger: &self.ledger };
-        OpenBatch::open(id, target, first, standing, start, now)
+    fn open_batch(&self, id: u64, charge: Charge, start: Start, now: Instant) -> OpenBatch {
+        OpenBatch::open(id, Target { prefix: self.prefix(), ledger: &self.ledger }, charge, start, now)
+    }
+
+    /// The least that the pieces take, reserved.
+    fn reserve(&self, pieces: &[NewEvent<'_>], standing: Standing) -> Result<Charge, NoRoom> {
+        let mut charge = Charge::empty(&self.account);
+        charge.grow_for_push(self.needs(pieces), standing)?;
+        Ok(charge)
     }
 
     /// Adds the pieces of one event, each in a batch of its own, which all but the last fill anyway: all of them
@@ -147,13 +146,14 @@ impl Queue {
     ) -> Result<(), NotAdded> {
         state.seal();
         let (standing, now) = (state.standing(), Instant::now());
-        let mut opened = Vec::with_capacity(pieces.len());
-        for event in pieces {
-            let id = state.next_batch + opened.len() as u64;
-            opened.push(self.open_batch(id, event, standing, Start::default(), now)?);
-        }
+        let mut reserved = self.reserve(pieces, standing)?;
+        let open = |(id, event)| {
+            let charge = reserved.split_off(self.needs(std::slice::from_ref(event)));
+            self.open_batch(id, charge, Start::default(), now)
+        };
+        let mut opened: Vec<_> = (state.next_batch..).zip(pieces).map(open).collect();
         let added = opened.iter_mut().zip(pieces).try_for_each(|(batch, event)| {
-            // What it is charged was reserved when it was opened.
+            // What it is charged was reserved before it was opened.
             batch.add(timestamp_ms, event, Situation { standing, under_way: false })
         });
         if added.is_err() {
@@ -179,7 +179,8 @@ impl Queue {
         if state.open.is_none() {
             let now = Instant::now();
             let start = Start { at_once: self.account.budget().is_plenty(), ..state.last_size };
-            let batch = self.open_batch(state.next_batch, event, standing, start, now)?;
+            let charge = self.reserve(std::slice::from_ref(event), standing)?;
+            let batch = self.open_batch(state.next_batch, charge, start, now);
             state.next_batch += 1;
             state.used_at = Some(now);
             state.open = Some(Box::new(batch));
@@ -194,7 +195,7 @@ impl Queue {
         match added {
             // What is on its way makes room when it is final. Sealed now, the batch could not go before that, and a
             // full buffer would be kept full of batches of single events.
-            Err(NotAdded::NoRoom) if under_way => state.due = true,
+            Err(NotAdded::NoRoom) if under_way && !open.is_empty() => state.due = true,
             Err(_) => state.seal(),
             Ok(()) if open.is_full() => state.seal(),
             Ok(()) => {}
@@ -220,5 +221,21 @@ impl Queue {
 
 /// Whether the service would take an event of this timestamp.
 pub fn timely(timestamp_ms: i64, now_ms: i64) -> bool {
-    (now_ms - limits::EVENT_AGE_MAX_MS..=now_ms + limits::EVENT_AHEAD_MAX_MS).contains(&timestamp_ms)
+    let oldest_ms = (now_ms - limits::EVENT_AGE_MAX_MS).max(0);
+    (oldest_ms..=now_ms + limits::EVENT_AHEAD_MAX_MS).contains(&timestamp_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_before_1970_is_never_timely() {
+        let soon_after = 5_000;
+        assert!(timely(0, soon_after) && !timely(-1, soon_after));
+        let now_ms = 1_800_000_000_000;
+        let (oldest_ms, newest_ms) = (now_ms - limits::EVENT_AGE_MAX_MS, now_ms + limits::EVENT_AHEAD_MAX_MS);
+        assert!(timely(oldest_ms, now_ms) && timely(newest_ms, now_ms));
+        assert!(!timely(oldest_ms - 1, now_ms) && !timely(newest_ms + 1, now_ms));
+    }
 }

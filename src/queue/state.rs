@@ -44,6 +44,7 @@ pub(super) struct State {
     pub(super) last_timestamp_ms: Option<i64>,
     /// When its group or stream was last created by the sink.
     pub(super) created_at: Option<Instant>,
+    /// Who waits until all batches below this one are final, in the order of the batches.
     pub(super) flushes: Vec<(u64, Part)>,
     pub(super) counts: Counts,
     pub(super) last_error: Option<LastError>,
@@ -114,6 +115,12 @@ impl State {
         }
     }
 
+    /// Somebody waits until all that is in the queue now is final. Who gave up waiting meanwhile is forgotten.
+    pub(super) fn add_flush(&mut self, part: Part) {
+        self.flushes.retain(|(_, part)| part.is_awaited());
+        self.flushes.push((self.next_batch, part));
+    }
+
     /// Memory that giving up all that waits would give back.
     pub(super) fn bytes_to_free(&self) -> usize {
         self.waiting.iter().map(Batch::bytes_to_free).sum()
@@ -159,5 +166,26 @@ impl State {
         let waiting = self.waiting.front().map(Batch::id);
         let in_flight = self.in_flight.iter().copied().min();
         [open, waiting, in_flight].into_iter().flatten().min().unwrap_or(self.next_batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::countdown::Countdown;
+
+    #[test]
+    fn flushes_that_nobody_waits_for_any_more_are_forgotten() {
+        let mut state = State::default();
+        let awaited = Arc::<Countdown>::default();
+        state.add_flush(awaited.part());
+        for _ in 0..1000 {
+            state.add_flush(Arc::<Countdown>::default().part());
+        }
+        assert_eq!(state.flushes.len(), 2, "the one that is awaited and the last one");
+        state.flushes.clear();
+        assert!(awaited.is_done());
     }
 }

@@ -38,6 +38,10 @@ impl Source {
 
     /// Pushes an event that covers so much of the source.
     fn push(&self, host: &Host, group: &str, begin: u64, end: u64) -> cwl_status {
+        self.push_message(host, group, begin, end, b"m")
+    }
+
+    fn push_message(&self, host: &Host, group: &str, begin: u64, end: u64, message: &[u8]) -> cwl_status {
         let group = CString::new(group).expect("no NUL");
         let event = cwl_event {
             log_group: group.as_ptr(),
@@ -45,7 +49,7 @@ impl Source {
             source: self.0,
             offset_begin: begin,
             offset_end: end,
-            ..event(b"m")
+            ..event(message)
         };
         // SAFETY: a live sink and a whole event.
         unsafe { cwl_push_event(host.sink, &event) }
@@ -83,6 +87,28 @@ fn the_offset_passes_an_event_only_when_all_before_it_are_final_in_whatever_orde
     local.clear_faults();
     host.must_flush();
     assert_eq!(source.offset(), 30);
+}
+
+#[test]
+fn a_source_begins_with_the_first_event_that_was_taken() {
+    let local = local();
+    let bounds = [("buffer_max_bytes", "4194304"), ("flush_interval_ms", "3600000"), ("oversize", "split")];
+    let host = Host::open(&local, &bounds);
+    let source = Source::open(&host, "file");
+    local.add_fault(denied("hog*"));
+    for hog in ["hog-1", "hog-2"] {
+        host.must_push(hog, "s", "x".repeat(1_000_000));
+    }
+    let whole = "y".repeat(1_200_000);
+    assert_eq!(source.push_message(&host, "g", 1000, 2000, whole.as_bytes()), CWL_ERR_FULL);
+    local.clear_faults();
+    host.must_flush();
+    assert_eq!(source.push(&host, "g", 5000, 5001), CWL_OK);
+    host.must_flush();
+    assert_eq!(source.offset(), 5001);
+    assert_eq!(source.push_message(&host, "g", 5001, 6000, whole.as_bytes()), CWL_OK);
+    host.must_flush();
+    assert_eq!(source.offset(), 6000);
 }
 
 #[test]

@@ -190,3 +190,38 @@ fn an_event_that_can_never_fit_costs_the_others_of_its_target_nothing() {
     assert_eq!(host.push("g", "s", "x".repeat(100_000)), CWL_ERR_TOO_LARGE);
     assert_eq!((host.stats().dropped_events, host.stats().pending_events), (0, 10));
 }
+
+#[test]
+fn an_event_of_any_size_gets_into_an_empty_sink_or_never_fits() {
+    let local = local();
+    for (buffer, of_target, step, oversize) in [
+        (256 << 10, 256 << 10, 9_999, "reject"),
+        (1 << 20, 1 << 20, 33_333, "reject"),
+        (4 << 20, 1 << 20, 33_333, "reject"),
+        (16 << 20, 16 << 20, 1_111_111, "split"),
+    ] {
+        for when_full in ["reject", "drop_oldest"] {
+            let mut largest = 0;
+            for bytes in (1..=15).map(|n| n * step) {
+                let options = [
+                    ("buffer_max_bytes", buffer.to_string()),
+                    ("target_buffer_max_bytes", of_target.to_string()),
+                    ("oversize", oversize.into()),
+                    ("when_full", when_full.into()),
+                ];
+                let options: Vec<_> = options.iter().map(|(key, value)| (*key, value.as_str())).collect();
+                let host = Host::open(&local, &options);
+                match host.push("g", "s", "x".repeat(bytes)) {
+                    CWL_OK => {
+                        assert_eq!(largest, bytes - step, "a larger one never fits");
+                        largest = bytes;
+                        host.must_flush();
+                    }
+                    CWL_ERR_TOO_LARGE => assert!(bytes > of_target / 2, "{bytes} bytes of {of_target}"),
+                    status => panic!("{status:?} for {bytes} bytes of {of_target}: {}", last_error()),
+                }
+            }
+            assert!((of_target / 2..of_target).contains(&largest) || largest == 15 * step, "{largest}");
+        }
+    }
+}
