@@ -74,6 +74,8 @@ pub struct Batch {
     pub over: bool,
     /// Its last failure may not have counted as one of its target's.
     pub perhaps_returned: bool,
+    /// Whether its target got through for certain when its attempt began; none where that cannot be told from here.
+    pub steady: Option<bool>,
     /// Its target was created within the attempt, and it is sent again at once.
     pub continues: bool,
     /// It was the probe, and failed in a way that the clock may be behind: it goes out once more at once.
@@ -171,6 +173,11 @@ impl Line {
     /// Whether it gets through, for certain.
     pub fn is_steady(&self) -> bool {
         self.was_delivered && !self.suspect && self.breaker.is_well()
+    }
+
+    /// The same, or that it does not for certain; none where it cannot be told.
+    pub fn steadiness(&self) -> Option<bool> {
+        if self.is_on_trial() { Some(false) } else { self.is_steady().then_some(true) }
     }
 
     /// Its name in a message.

@@ -85,9 +85,14 @@ impl World {
             },
         };
         self.note("put", &[line as u64, key, request.body.bytes.len() as u64]);
+        let continues = self.batch(line, key).continues;
         let kept = self.attempt_begins(line, key);
         self.check(kept);
-        let call = self.call_begins(Some(line), request.body.bytes.len());
+        if !continues {
+            self.batch(line, key).steady = self.books.lines[line].steadiness();
+        }
+        let steady = self.batch(line, key).steady;
+        let call = self.call_begins(Some(line), steady, request.body.bytes.len());
         let batch = self.batch(line, key);
         (batch.last_attempt, batch.flies) = (now.at, true);
         let (action, delay) = self.decide(line, key);
@@ -191,6 +196,7 @@ impl World {
             perhaps_over: false,
             over: false,
             perhaps_returned: false,
+            steady: None,
             continues: false,
             clock_tried: false,
             group_created: false,

@@ -147,7 +147,7 @@ impl World {
     fn renewal_begins(&mut self) -> (u64, Duration, bool) {
         let now = self.tick();
         self.renewals += 1;
-        let call = self.call_begins(None, 0);
+        let call = self.call_begins(None, None, 0);
         let kept = self.gate.renews(now, call, self.scenario.config.slow_after);
         self.check(kept);
         self.note("renew", &[]);
@@ -179,7 +179,8 @@ impl World {
             self.breaks(format!("{call:?} of {group}/{stream} was asked for, but nothing was missing there"));
             return None;
         };
-        let call_number = self.call_begins(Some(line), 0);
+        let steady = self.books.lines[line].batches[&key].steady;
+        let call_number = self.call_begins(Some(line), steady, 0);
         let mood = if self.healed { Mood::Fine } else { self.moods[line / 2] };
         let latency = self.rng.u64(0..=if self.healed { 5 } else { self.scenario.latency_max_ms });
         let mut delay = Duration::from_millis(latency);

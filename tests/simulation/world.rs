@@ -308,17 +308,11 @@ impl World {
         lagging().count() >= 24 || bytes >= self.scenario.config.buffer_max_bytes / 4
     }
 
-    /// A call begins.
-    pub fn call_begins(&mut self, line: Option<usize>, body_bytes: usize) -> u64 {
+    /// A call begins. `steady`: as its target was when the attempt began that it is a part of, which keeps its seat.
+    pub fn call_begins(&mut self, line: Option<usize>, steady: Option<bool>, body_bytes: usize) -> u64 {
         self.calls_begun += 1;
-        let steady = line.and_then(|line| {
-            let line = &self.books.lines[line];
-            if line.is_on_trial() { Some(false) } else { line.is_steady().then_some(true) }
-        });
-        self.calls.insert(
-            self.calls_begun,
-            Call { begun: self.last_tick, line, bytes: 2 * body_bytes + 2000, steady },
-        );
+        let bytes = 2 * body_bytes + 2000;
+        self.calls.insert(self.calls_begun, Call { begun: self.last_tick, line, bytes, steady });
         self.calls_begun
     }
 
