@@ -35,10 +35,12 @@ const MANUAL: &str = "\
  *           installed, no environment variable is set.
  * Threads   A handle may be used by any thread, several at the same time; the exceptions say so. The
  *           library's own threads are named \"cwl-sink\" and block every signal. After cwl_shutdown has
- *           returned, the sink has no thread and calls nobody back.
+ *           returned, the sink has no thread and calls nobody back, but for a callback or a look-up of a host's
+ *           name that was under way and has not returned.
  * Blocking  cwl_flush, cwl_shutdown and cwl_poll_acks wait, at most as long as they are told. cwl_push_event waits
  *           only with when_full=block. cwl_sink_open may wait for the instance's metadata, cwl_source_open for the
- *           disk, cwl_sink_free for a moment. Nothing else blocks.
+ *           disk, cwl_set_log_callback for the callback that was set before, cwl_sink_free for a moment. Nothing
+ *           else blocks.
  * Memory    What the library gives out it also frees: each handle has its function for that. What the caller
  *           passes in is copied before the call returns and stays the caller's.
  * Outcomes  An event that was taken ends once: delivered, rejected by the service for its age, dropped, or

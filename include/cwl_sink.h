@@ -25,10 +25,12 @@
  *           installed, no environment variable is set.
  * Threads   A handle may be used by any thread, several at the same time; the exceptions say so. The
  *           library's own threads are named "cwl-sink" and block every signal. After cwl_shutdown has
- *           returned, the sink has no thread and calls nobody back.
+ *           returned, the sink has no thread and calls nobody back, but for a callback or a look-up of a host's
+ *           name that was under way and has not returned.
  * Blocking  cwl_flush, cwl_shutdown and cwl_poll_acks wait, at most as long as they are told. cwl_push_event waits
  *           only with when_full=block. cwl_sink_open may wait for the instance's metadata, cwl_source_open for the
- *           disk, cwl_sink_free for a moment. Nothing else blocks.
+ *           disk, cwl_set_log_callback for the callback that was set before, cwl_sink_free for a moment. Nothing
+ *           else blocks.
  * Memory    What the library gives out it also frees: each handle has its function for that. What the caller
  *           passes in is copied before the call returns and stays the caller's.
  * Outcomes  An event that was taken ends once: delivered, rejected by the service for its age, dropped, or
@@ -298,7 +300,8 @@ typedef struct cwl_stats_snapshot {
      */
     uint64_t accepted_bytes;
     /**
-     * Pushes that were refused, for whatever reason.
+     * Pushes to a target that were refused, for whatever reason. Not those that name none: a NULL or freed handle,
+     * a struct of the wrong size, a name that CloudWatch Logs does not allow, a new target after the shutdown.
      */
     uint64_t refused_events;
     /**
@@ -616,7 +619,8 @@ void cwl_config_free(struct cwl_config *config);
  * An event that is pushed with a source says which part of it the event covers, from `offset_begin` up to
  * `offset_end`. The offset of the source is where everything below is final: delivered, rejected or dropped. Events
  * abandoned at the shutdown hold it back, so that they are read again, and so does what no event covered: let the
- * range of an event begin where that of the one before it ended.
+ * range of an event begin where that of the one before it ended. Ranges must not overlap: what one event covered is
+ * final with it. Where the same part goes to several targets, give it to each through a source of its own.
  *
  * With the option `state_dir`, the offset is kept in one small file, at most once a second and at the shutdown, and
  * read back here. Blocks on the disk. Returns `CWL_ERR_STATE` for a file that is torn, empty, or of a newer version:
@@ -769,8 +773,9 @@ void cwl_string_free(char *text);
  * acks are polled.
  *
  * Starts one thread. Acks that the callback has not been given yet count towards `buffer_max_bytes`. Before
- * `cwl_shutdown` returns, the callback has been given the acks of all events, those abandoned included, unless it
- * does not return in time. Returns `CWL_ERR_CLOSED` after the shutdown, and `CWL_ERR_OPEN` when the thread cannot be
+ * `cwl_shutdown` returns, the callback has been given the acks of all events, those abandoned included. If it takes
+ * longer than 100 ms beyond the shutdown's time-out for them, it is not called again, and what is left is only counted
+ * by `cwl_stats`; then a call that has not returned 50 ms later goes on after `cwl_shutdown`, and no other. Returns `CWL_ERR_CLOSED` after the shutdown, and `CWL_ERR_OPEN` when the thread cannot be
  * started.
  */
 enum cwl_status cwl_set_ack_callback(struct cwl_sink *sink,

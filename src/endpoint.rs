@@ -244,8 +244,8 @@ impl Endpoint {
     ) -> (Instant, bool) {
         match self.position {
             Position::Closed { until } => return (until, false),
-            // The last probe is out, and will say when it goes on.
-            Position::Probing { probe: last, until } if probe != Some(last) => return (until, false),
+            // The last probe is out, and will say when it goes on: at once, for all that is known.
+            Position::Probing { probe: last, .. } if probe != Some(last) => return (now, false),
             Position::Open | Position::Probing { .. } => {}
         }
         let quick = unanswered && self.quick_probes < self.quick_probes_max;
@@ -336,6 +336,16 @@ mod tests {
         assert_eq!(endpoint.may_send(until), May::At(until + SLOW_AFTER), "another's end says nothing");
         endpoint.probe_lost(until, probe);
         assert_eq!(endpoint.may_send(until), May::Probe);
+    }
+
+    #[test]
+    fn a_failure_while_a_probe_is_out_does_not_say_when_the_endpoint_comes_back() {
+        let mut endpoint = Endpoint::new(2, SLOW_AFTER);
+        let start = Instant::now();
+        let (until, _) = endpoint.failed(start, ms(500), None, false);
+        let probe = endpoint.sent(until, true);
+        assert_eq!(endpoint.failed(until, ms(9000), None, false), (until, false), "the probe will say");
+        assert!(endpoint.answered(until + ms(1), probe.is_some()), "and it opens");
     }
 
     #[test]

@@ -48,6 +48,12 @@ pub async fn attempt(engine: Arc<Engine>, mut turn: Turn, mut flight: InFlight) 
         // What is wrong with a create is not wrong with the events: they are kept, whatever it is.
         Err(error) => match classify(&error) {
             Verdict::Drop | Verdict::Delivered => flight.failed(Backoff::Short, &error),
+            // Creations have a quota of their own: whoever sends to what is there need not slow down for it.
+            Verdict::Throttle => {
+                engine.stats.request_throttled();
+                turn.answered();
+                flight.failed(Backoff::Long, &error);
+            }
             _ => after_failure(&engine, turn, flight, &error),
         },
     }

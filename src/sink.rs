@@ -1,6 +1,7 @@
 //! A sink: what a host opens, pushes into, flushes and shuts down. It owns the runtime, and is the only place
 //! where a host's thread waits.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -30,6 +31,9 @@ const LAST_SAVE: Duration = Duration::from_millis(100);
 
 /// How long the host's ack callback gets for the last acks, at shutdown, after the time-out.
 const LAST_ACKS: Duration = Duration::from_millis(100);
+
+/// And for the call that it is in then.
+const LAST_ACK_CALL: Duration = Duration::from_millis(50);
 
 /// How long a push that waits for room waits at most before it looks again: not every change that lets it in is a
 /// release of memory.
@@ -88,8 +92,18 @@ enum Acking {
     #[default]
     NotAsked,
     Polled,
-    /// Done when the thread that calls the host back has nothing left to do.
-    CalledBack(Arc<Countdown>, Option<JoinHandle<()>>),
+    CalledBack(AckThread),
+}
+
+/// The thread that calls the host back.
+#[derive(Debug)]
+struct AckThread {
+    /// Done when it has nothing left to do.
+    ended: Arc<Countdown>,
+    /// It begins no further call.
+    stopped: Arc<AtomicBool>,
+    /// Taken by whoever waits for its end.
+    thread: Option<JoinHandle<()>>,
 }
 
 /// Why acks cannot be had so.
@@ -149,6 +163,12 @@ impl Sink {
     /// The queue of a target, made if it is new. A missing name is the configured one.
     pub fn target(&self, group: Option<&str>, stream: Option<&str>) -> Result<Arc<Queue>, PushError> {
         self.engine.target(group, stream)
+    }
+
+    /// The same, for pushes to come: none is, once the sink is shut down.
+    pub fn open_target(&self, group: Option<&str>, stream: Option<&str>) -> Result<Arc<Queue>, PushError> {
+        let queue = self.engine.target(group, stream)?;
+        if self.engine.is_closing() { Err(PushError::Closed) } else { Ok(queue) }
     }
 
     /// Takes one event. Blocks only with `when_full=block`, and then at most `block_timeout_ms`; never on one
@@ -215,7 +235,9 @@ impl Sink {
                 self.wait_for_end(deadline)?;
             }
         }
-        match self.engine.snapshot().abandoned_events {
+        let Snapshot { abandoned_events, pending_events, .. } = self.engine.snapshot();
+        // A thread that did not end in time, such as one inside a host's callback, may still have a batch.
+        match abandoned_events + pending_events {
             0 => Ok(()),
             abandoned => Err(WaitError::Abandoned(abandoned)),
         }
@@ -229,6 +251,7 @@ impl Sink {
         runtime.shutdown_timeout(THREADS_END);
         // Attempts that were cut off have ended with their tasks; what they put back meanwhile ends here.
         self.engine.stop();
+        self.engine.sources.release();
         self.end_acks(deadline);
         *self.life.lock().unwrap_or_else(PoisonError::into_inner) = Life::Ended;
         self.ended.notify_all();
@@ -247,17 +270,21 @@ impl Sink {
         saved.wait(deadline.map(|deadline| deadline.max(latest)));
     }
 
-    /// Every ack is in the line: whoever gives them to the host does so, and ends.
+    /// Every ack is in the line: whoever gives them to the host does so, and ends. What is left when its time is over
+    /// is not given any more, so that a host may free what its callback uses.
     fn end_acks(&self, deadline: Option<Instant>) {
         self.engine.acks().close();
         let mut acking = self.acking.lock().unwrap_or_else(PoisonError::into_inner);
-        let Acking::CalledBack(ended, thread) = &mut *acking else { return };
-        let (ended, thread) = (ended.clone(), thread.take());
+        let Acking::CalledBack(AckThread { ended, stopped, thread }) = &mut *acking else { return };
+        let (ended, stopped, thread) = (ended.clone(), stopped.clone(), thread.take());
         drop(acking);
         let latest = Instant::now() + LAST_ACKS;
-        if ended.wait(deadline.map(|deadline| deadline.max(latest)))
-            && let Some(thread) = thread
-        {
+        let mut over = ended.wait(deadline.map(|deadline| deadline.max(latest)));
+        if !over {
+            stopped.store(true, Ordering::SeqCst);
+            over = ended.wait(Some(Instant::now() + LAST_ACK_CALL));
+        }
+        if over && let Some(thread) = thread {
             // It has nothing left to do but to end.
             let _ = thread.join();
         }
@@ -279,12 +306,16 @@ impl Sink {
             return Err(AckError::Closed);
         }
         let ended = Arc::<Countdown>::default();
-        let (part, engine) = (ended.part(), self.engine.clone());
+        let stopped = Arc::new(AtomicBool::new(false));
+        let (part, engine, stop) = (ended.part(), self.engine.clone(), stopped.clone());
         let calling = move || {
             let _part = part;
             threads::mark_own();
             while !engine.acks().is_over() {
                 let acks = engine.acks().take(most, None);
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
                 if !acks.is_empty() {
                     give(acks);
                 }
@@ -292,7 +323,7 @@ impl Sink {
         };
         let thread = Builder::new().name("cwl-sink".into()).spawn(calling).map_err(AckError::Thread)?;
         self.engine.acks().ask();
-        *acking = Acking::CalledBack(ended, Some(thread));
+        *acking = Acking::CalledBack(AckThread { ended, stopped, thread: Some(thread) });
         Ok(())
     }
 

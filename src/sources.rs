@@ -61,6 +61,15 @@ impl Sources {
         Arc::strong_count(source) > 1 || (self.dir.is_some() && source.unsaved().is_some())
     }
 
+    /// The sink has ended: keeps no offset any more, and leaves the folder to another sink. Not while a write hangs.
+    pub fn release(&self) {
+        if let Some(dir) = &self.dir
+            && let Ok(_nobody_writes) = self.saving.try_lock()
+        {
+            dir.release();
+        }
+    }
+
     fn save_quietly(&self) -> Vec<StateError> {
         let mut errors = Vec::new();
         let _one_at_a_time = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,6 +77,9 @@ impl Sources {
             self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         for source in open {
             let (Some(dir), Some(offset)) = (&self.dir, source.unsaved()) else { continue };
+            if dir.is_released() {
+                break;
+            }
             match dir.save(source.name(), offset) {
                 Ok(()) => source.saved(offset),
                 Err(error) => errors.push(error),

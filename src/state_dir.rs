@@ -7,7 +7,9 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 const MAGIC: &str = "cwl-sink source offset";
@@ -44,7 +46,8 @@ pub enum StateError {
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
-    _lock: File,
+    /// None once it was released.
+    lock: Mutex<Option<File>>,
 }
 
 impl StateDir {
@@ -58,10 +61,20 @@ impl StateDir {
         let lock_path = path.join("lock");
         let lock = File::options().create(true).append(true).open(&lock_path).map_err(at(&lock_path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(StateDir { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(StateDir { path: path.to_owned(), lock: Mutex::new(Some(lock)) }),
             Err(TryLockError::WouldBlock) => Err(StateError::InUse(path.to_owned())),
             Err(TryLockError::Error(error)) => Err(at(&lock_path)(error)),
         }
+    }
+
+    /// Leaves the folder to whoever wants it next.
+    pub fn release(&self) {
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Whether it may belong to somebody else by now.
+    pub fn is_released(&self) -> bool {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     /// The offset that was kept for a source; none when none was.
@@ -91,12 +104,13 @@ impl StateDir {
         written().map_err(|source| StateError::Io { path: path.clone(), source })
     }
 
-    /// The file of a source: what of its name a file's name can hold, and a checksum that tells names apart.
+    /// The file of a source: what of its name a file's name can hold, and a hash that tells names apart.
     fn file_of(&self, name: &str) -> PathBuf {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
         let readable: String = name.chars().map(plain).take(READABLE).collect();
-        let sums = (crc32fast::hash(name.as_bytes()), crc32fast::hash(format!("2{name}").as_bytes()));
-        self.path.join(format!("{readable}-{:08x}{:08x}.offset", sums.0, sums.1))
+        let hash = Sha256::digest(name);
+        let first: [u8; 8] = std::array::from_fn(|place| hash[place]);
+        self.path.join(format!("{readable}-{:016x}.offset", u64::from_be_bytes(first)))
     }
 }
 

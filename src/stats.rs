@@ -93,7 +93,7 @@ pub struct Snapshot {
     pub accepted_events: u64,
     /// Message bytes of those, as UTF-8.
     pub accepted_bytes: u64,
-    /// Events whose push was refused, for whatever reason.
+    /// Pushes to a target that were refused, for whatever reason.
     pub refused_events: u64,
     /// Events that the service took.
     pub delivered_events: u64,

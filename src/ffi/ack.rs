@@ -89,8 +89,9 @@ pub type cwl_ack_callback =
 /// acks are polled.
 ///
 /// Starts one thread. Acks that the callback has not been given yet count towards `buffer_max_bytes`. Before
-/// `cwl_shutdown` returns, the callback has been given the acks of all events, those abandoned included, unless it
-/// does not return in time. Returns `CWL_ERR_CLOSED` after the shutdown, and `CWL_ERR_OPEN` when the thread cannot be
+/// `cwl_shutdown` returns, the callback has been given the acks of all events, those abandoned included. If it takes
+/// longer than 100 ms beyond the shutdown's time-out for them, it is not called again, and what is left is only counted
+/// by `cwl_stats`; then a call that has not returned 50 ms later goes on after `cwl_shutdown`, and no other. Returns `CWL_ERR_CLOSED` after the shutdown, and `CWL_ERR_OPEN` when the thread cannot be
 /// started.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_set_ack_callback(
@@ -150,8 +151,9 @@ pub unsafe extern "C" fn cwl_poll_acks(
         }
         // SAFETY: not NULL, and at least the first member of the first element is readable, by the host's word.
         let stride = if capacity > 0 { unsafe { (*acks).struct_size } } else { size_of::<cwl_ack>() };
-        if stride < size_of::<cwl_ack>() || !stride.is_multiple_of(align_of::<cwl_ack>()) {
-            let size = size_of::<cwl_ack>();
+        let size = size_of::<cwl_ack>();
+        let allowed = size..=boundary::STRUCT_SIZE_TIMES_MAX * size;
+        if !allowed.contains(&stride) || !stride.is_multiple_of(align_of::<cwl_ack>()) {
             return Err(Fault::argument(format!(
                 "the struct_size of acks[0] is {stride}; sizeof(cwl_ack) is {size}"
             )));

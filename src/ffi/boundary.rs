@@ -173,6 +173,23 @@ pub unsafe fn text<'a>(name: &str, text: *const c_char) -> Result<Option<&'a str
     Ok(Some(text))
 }
 
+/// The same for text that must not be shown, such as a secret.
+///
+/// # Safety
+///
+/// As for [`text`].
+pub unsafe fn hidden_text<'a>(name: &str, text: *const c_char) -> Result<Option<&'a str>, Fault> {
+    if text.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: not NULL, and a C string by the caller's word.
+    let text = unsafe { CStr::from_ptr(text) }.to_str();
+    text.map(Some).map_err(|_| Fault::argument(format!("{name} is not UTF-8")))
+}
+
+/// A struct of a later version is not larger than so many of this one's: what says more was never set.
+pub const STRUCT_SIZE_TIMES_MAX: usize = 64;
+
 /// Where a result goes.
 ///
 /// # Safety

@@ -38,11 +38,11 @@ pub unsafe extern "C" fn cwl_config_set(
     value: *const c_char,
 ) -> cwl_status {
     enter(|| {
-        // SAFETY: the three pointers are what the host says they are; each is checked.
-        let (config, key, value) = unsafe {
-            (boundary::borrow_mut(config)?, boundary::text("key", key)?, boundary::text("value", value)?)
-        };
+        // SAFETY: config and key are what the host says they are; both are checked.
+        let (config, key) = unsafe { (boundary::borrow_mut(config)?, boundary::text("key", key)?) };
         let key = key.ok_or_else(|| Fault::argument("key is NULL"))?;
+        // SAFETY: the same of value.
+        let value = unsafe { boundary::hidden_text(&format!("the value for option {key:?}"), value)? };
         let value = value.ok_or_else(|| Fault::argument(format!("the value for option {key:?} is NULL")))?;
         config.set(key, value).map_err(|error| Fault::new(cwl_status::CWL_ERR_CONFIG, error))
     })

@@ -154,7 +154,9 @@ unsafe fn read(event: *const cwl_event, whole: &mut MaybeUninit<cwl_event>) -> R
     }
     // SAFETY: not NULL, aligned, and at least its first member is readable, by the host's word.
     let size = unsafe { (*event).struct_size };
-    if !(LEAST..=64 * SIZE).contains(&size) || !size.is_multiple_of(align_of::<cwl_event>()) {
+    if !(LEAST..=boundary::STRUCT_SIZE_TIMES_MAX * SIZE).contains(&size)
+        || !size.is_multiple_of(align_of::<cwl_event>())
+    {
         return Err(Fault::argument(format!(
             "the event's struct_size is {size}; sizeof(cwl_event) is {SIZE}"
         )));

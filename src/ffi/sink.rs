@@ -114,7 +114,7 @@ pub unsafe extern "C" fn cwl_target_open(
             let group = boundary::text("log_group", log_group)?;
             (place, boundary::borrow(sink)?, group, boundary::text("log_stream", log_stream)?)
         };
-        let queue = sink.sink.target(group, stream).map_err(refused)?;
+        let queue = sink.sink.open_target(group, stream).map_err(refused)?;
         *place = boundary::give(TargetValue { sink: sink.sink.clone(), queue });
         Ok(())
     })
@@ -188,7 +188,8 @@ pub struct cwl_stats_snapshot {
     pub accepted_events: u64,
     /// Message bytes of those, as UTF-8.
     pub accepted_bytes: u64,
-    /// Pushes that were refused, for whatever reason.
+    /// Pushes to a target that were refused, for whatever reason. Not those that name none: a NULL or freed handle,
+    /// a struct of the wrong size, a name that CloudWatch Logs does not allow, a new target after the shutdown.
     pub refused_events: u64,
     /// Events that CloudWatch Logs took.
     pub delivered_events: u64,
@@ -246,10 +247,10 @@ pub unsafe extern "C" fn cwl_stats(sink: *mut cwl_sink, stats: *mut cwl_stats_sn
         }
         // SAFETY: not NULL, aligned, and at least its first member is readable, by the host's word.
         let room = unsafe { (*stats).struct_size };
-        if room < size_of::<usize>() {
+        let own = size_of::<cwl_stats_snapshot>();
+        if !(size_of::<usize>()..=boundary::STRUCT_SIZE_TIMES_MAX * own).contains(&room) {
             return Err(Fault::argument(format!(
-                "the struct_size of stats is {room}; sizeof(cwl_stats_snapshot) is {}",
-                size_of::<cwl_stats_snapshot>()
+                "the struct_size of stats is {room}; sizeof(cwl_stats_snapshot) is {own}"
             )));
         }
         let filled = filled(sink.sink.snapshot(), room);

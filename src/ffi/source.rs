@@ -33,7 +33,8 @@ impl Kind for cwl_source {
 /// An event that is pushed with a source says which part of it the event covers, from `offset_begin` up to
 /// `offset_end`. The offset of the source is where everything below is final: delivered, rejected or dropped. Events
 /// abandoned at the shutdown hold it back, so that they are read again, and so does what no event covered: let the
-/// range of an event begin where that of the one before it ended.
+/// range of an event begin where that of the one before it ended. Ranges must not overlap: what one event covered is
+/// final with it. Where the same part goes to several targets, give it to each through a source of its own.
 ///
 /// With the option `state_dir`, the offset is kept in one small file, at most once a second and at the shutdown, and
 /// read back here. Blocks on the disk. Returns `CWL_ERR_STATE` for a file that is torn, empty, or of a newer version:

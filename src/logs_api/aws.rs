@@ -51,8 +51,11 @@ impl AwsLogs {
     /// Makes a client from the options, and for what they leave open from AWS's default chain. No request
     /// goes out, but for one to the instance's metadata when nothing else says which region.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
-        let client = RwLock::new(Self::make_client(config).await?);
-        Ok(AwsLogs { config: config.clone(), client })
+        let client = Self::make_client(config).await?;
+        // Found once: a client that is made anew must not fail for want of the instance's metadata.
+        let mut config = config.clone();
+        config.region = client.config().region().map(Region::to_string);
+        Ok(AwsLogs { config, client: RwLock::new(client) })
     }
 
     /// The client as of now: it goes on with what it has when it is replaced.
@@ -221,6 +224,7 @@ where
     let said = error.as_service_error().and_then(|error| error.message()).filter(|said| !said.is_empty());
     let message = match said {
         Some(said) => said.to_owned(),
+        None if code.is_some() => "the service said no more".to_owned(),
         None => DisplayErrorContext(&error).to_string(),
     };
     ApiError { failure, code, status, message }

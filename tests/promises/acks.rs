@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, c_void};
 use std::ptr::null;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ::cwl_sink::ffi::cwl_outcome::*;
@@ -312,4 +313,39 @@ fn a_shutdown_does_not_wait_for_an_ack_callback_that_never_returns() {
     host.shutdown(300);
     assert!(begin.elapsed() < Duration::from_millis(800), "took {:?}", begin.elapsed());
     drop(held);
+}
+
+#[test]
+fn after_the_shutdown_no_callback_begins_however_many_acks_are_left() {
+    /// Takes its time, and counts the calls that begin once it may not be called any more.
+    #[derive(Default)]
+    struct Slow {
+        calls: AtomicUsize,
+        over: AtomicBool,
+        late: AtomicUsize,
+    }
+    unsafe extern "C" fn slow(_: *const cwl_ack, _: usize, user: *mut c_void) {
+        // SAFETY: `user` lives as long as the program.
+        let slow = unsafe { &*user.cast::<Slow>() };
+        slow.calls.fetch_add(1, Ordering::SeqCst);
+        slow.late.fetch_add(usize::from(slow.over.load(Ordering::SeqCst)), Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let told: &'static Slow = Box::leak(Box::default());
+    let local = local();
+    local.add_fault(denied("*"));
+    let host = Host::open(&local, &[&TARGET[..], &[("flush_interval_ms", "3600000")]].concat());
+    let user = (&raw const *told).cast_mut().cast();
+    // SAFETY: a live sink; the counters are never freed.
+    unsafe { assert_eq!(cwl_set_ack_callback(host.sink, Some(slow), user), CWL_OK) };
+    (0..200_000).for_each(|token| assert_eq!(push(&host, token, b"m"), CWL_OK));
+    let begin = Instant::now();
+    assert_eq!(host.shutdown(0), CWL_ERR_ABANDONED);
+    told.over.store(true, Ordering::SeqCst);
+    assert!(begin.elapsed() < Duration::from_millis(500), "took {:?}", begin.elapsed());
+    let calls = told.calls.load(Ordering::SeqCst);
+    assert!((1..150).contains(&calls), "{calls} calls: it was not called until the time was over");
+    // As long as ten more calls would take.
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(told.late.load(Ordering::SeqCst), 0, "calls after the shutdown");
 }

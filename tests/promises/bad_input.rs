@@ -148,6 +148,39 @@ fn an_event_without_a_target_is_refused_unless_the_options_name_one() {
 }
 
 #[test]
+fn sizes_of_structs_that_were_never_set_are_refused_before_anything_is_written() {
+    let local = local();
+    let host = Host::open(&local, &[]);
+    for struct_size in [0, 7, 64 * size_of::<cwl_stats_snapshot>() + 8, usize::MAX - 7] {
+        let mut stats = cwl_stats_snapshot { struct_size, ..Default::default() };
+        refused! { cwl_stats(host.sink, &mut stats) => "struct_size of stats" }
+    }
+    for struct_size in [0, 8, 64 * size_of::<cwl_ack>() + 8, usize::MAX - 7] {
+        let mut ack = cwl_ack {
+            struct_size,
+            token: 0,
+            outcome: cwl_outcome::CWL_DELIVERED,
+            reason: cwl_reason::CWL_REASON_NONE,
+            error_code: null(),
+            error_message: null(),
+        };
+        // SAFETY: a live sink, and room for one ack.
+        let taken = unsafe { cwl_poll_acks(host.sink, &mut ack, 1, 0) };
+        assert_eq!(taken, -(CWL_ERR_INVALID_ARGUMENT as i64), "{struct_size}");
+        assert!(last_error().contains("struct_size of acks[0]"), "{}", last_error());
+    }
+}
+
+#[test]
+fn a_value_that_is_not_utf8_is_refused_by_its_options_name_and_not_shown() {
+    let config = cwl_config_new();
+    refused! { cwl_config_set(config, c"secret_access_key".as_ptr(), c"hunter2\xFF".as_ptr()) => "secret_access_key" }
+    assert!(last_error().contains("not UTF-8") && !last_error().contains("hunter2"), "{}", last_error());
+    // SAFETY: a live configuration, not used any more.
+    unsafe { cwl_config_free(config) };
+}
+
+#[test]
 fn an_empty_message_and_impossible_sizes_are_refused() {
     let local = local();
     let host = Host::open(&local, &[("log_group", "g"), ("log_stream", "s")]);
@@ -217,6 +250,8 @@ fn after_the_shutdown_every_way_in_is_closed() {
         assert_eq!(host.push("new", "target", "m"), CWL_ERR_CLOSED);
         let mut late = null_mut();
         assert_eq!(cwl_target_open(host.sink, c"new".as_ptr(), c"s".as_ptr(), &mut late), CWL_ERR_CLOSED);
+        assert!(late.is_null());
+        assert_eq!(cwl_target_open(host.sink, null(), null(), &mut late), CWL_ERR_CLOSED, "nor a known one");
         assert!(late.is_null());
         assert_eq!(host.flush(0), CWL_OK, "nothing is left to flush");
         drop(host);

@@ -217,6 +217,23 @@ fn a_throttled_account_slows_everybody_a_little_and_makes_nobody_fail() {
 }
 
 #[test]
+fn creations_that_are_throttled_slow_nobody_but_who_waits_for_them() {
+    let local = local();
+    groups(&local, "/healthy", 1);
+    local.add_fault(Rule::error("ThrottlingException", 400).operation("CreateLogStream"));
+    let host = Host::open(&local, &FAST);
+    slowest_of(&local, &host, "/healthy/0", 1);
+    let limit = host.stats().concurrency_limit;
+    (0..30).for_each(|number| host.must_push("/healthy/0", &format!("new-{number}"), "m"));
+    assert!(local.wait_until(SOON, |local| local.count("CreateLogStream", "*") >= 30), "{}", host.json());
+    assert!(eventually(|| host.stats().targets_failing == 30), "{}", host.json());
+    assert_eq!(host.stats().concurrency_limit, limit, "{}", host.json());
+    local.clear_faults();
+    host.must_flush();
+    assert_eq!(local.total_events(), 31);
+}
+
+#[test]
 fn a_target_that_is_always_throttled_waits_alone() {
     let local = local();
     groups(&local, "/throttled", 1);

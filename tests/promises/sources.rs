@@ -183,6 +183,20 @@ fn an_offset_is_on_the_disk_within_a_second_or_so_and_survives_a_kill() {
 }
 
 #[test]
+fn after_the_shutdown_another_sink_may_have_the_folder_whatever_handles_are_left() {
+    let local = local();
+    let state = tempfile::tempdir().expect("a folder");
+    let host = open_with(&local, state.path());
+    let source = Source::open(&host, "file");
+    assert_eq!(source.push(&host, "g", 0, 77), CWL_OK);
+    assert!(host_with(&local, state.path()).is_err(), "not before");
+    assert_eq!(host.shutdown(10_000), CWL_OK);
+    drop(host);
+    let next = open_with(&local, state.path());
+    assert_eq!((Source::open(&next, "file").offset(), source.offset()), (77, 77));
+}
+
+#[test]
 fn a_state_that_cannot_be_trusted_is_refused_and_never_read_as_zero() {
     let local = local();
     let state = tempfile::tempdir().expect("a folder");

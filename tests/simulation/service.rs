@@ -246,6 +246,8 @@ impl World {
                 let means = match meaning(error) {
                     // What is wrong with a create is not wrong with the events.
                     Means::Create | Means::Never => Means::Short,
+                    // Nor is their quota that of the events.
+                    Means::Throttle => Means::Long,
                     means => means,
                 };
                 let error = error.clone();
