@@ -9,7 +9,9 @@
 //! * a request that takes long gives its seat up when somebody waits for one, and finishes in the slow lane: when it is
 //!   `slow_after` old, or much older than requests are as a rule. So targets that never answer hold no seat;
 //! * the slow lane is bounded in number and bytes. A target that was slow the last time starts there, and holds no
-//!   seat at all; when a newcomer finds it full, the oldest is cancelled and tried again later;
+//!   seat at all; when a newcomer finds it full, the oldest is cancelled and tried again later. So is the oldest of
+//!   those that never got through when a late one, which does, finds too many there; and of those that fail and are
+//!   slow, one may go however many late ones there are;
 //! * seats are never more than the endpoint's limit, and while the endpoint is closed only its probe goes.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -93,6 +95,8 @@ struct State {
 #[derive(Debug)]
 struct Attempt {
     queue: Arc<Queue>,
+    /// From which line it came.
+    line: Line,
     since: Instant,
     /// The batch's number and bytes, once it was taken.
     batch: Option<(u64, usize)>,
@@ -102,7 +106,7 @@ struct Attempt {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    Seat(Line),
+    Seat,
     Lane,
     /// It was told to end, and no longer counts.
     Cancelled,
@@ -241,7 +245,7 @@ impl Pool {
             };
             let line = if probe { state.first_in_line() } else { self.line_to_go(&state) };
             let Some(line) = line else {
-                match self.free_a_seat(&mut state, now) {
+                match self.make_room(&mut state, now) {
                     Ok(()) => continue,
                     Err(Some(at)) => return Next::At(at),
                     Err(None) => return Next::Wait,
@@ -256,9 +260,9 @@ impl Pool {
             let place = if matches!(line, Line::Late | Line::Slow) && probe.is_none() {
                 Place::Lane
             } else {
-                Place::Seat(line)
+                Place::Seat
             };
-            let (number, cancel) = state.begin(queue.clone(), place, now);
+            let (number, cancel) = state.begin(queue.clone(), line, place, now);
             return Next::Go(Turn::new(engine.clone(), queue, number, probe, now, cancel), line);
         }
     }
@@ -270,15 +274,36 @@ impl Pool {
             let may = match line {
                 Line::Steady => seat_free,
                 Line::New | Line::Trial => seat_free && state.trial_seats < state.trial_seats_max(),
-                Line::Late => self.lane_has_room(state, self.lane_max / 4 * LANE_QUARTERS_LATE),
-                Line::Slow => self.lane_has_room(state, self.lane_max / 4 * LANE_QUARTERS_SLOW),
+                Line::Late => self.lane_has_room_for_late(state),
+                Line::Slow => {
+                    let alone =
+                        !state.attempts.values().any(|attempt| attempt.is_in_lane_from(&[Line::Slow]));
+                    let most = if alone { self.lane_max } else { self.lane_max / 4 * LANE_QUARTERS_SLOW };
+                    self.lane_has_room(state, most)
+                }
             };
             may && !state.lines[line as usize].is_empty()
         })
     }
 
+    fn lane_has_room_for_late(&self, state: &State) -> bool {
+        self.lane_has_room(state, self.lane_max / 4 * LANE_QUARTERS_LATE)
+    }
+
     fn lane_has_room(&self, state: &State, most: usize) -> bool {
         state.lane < most && state.lane_bytes < self.lane_bytes_max
+    }
+
+    /// Nobody may go: makes room for one of those who wait. Otherwise when that can be done at the earliest, if at all.
+    fn make_room(&self, state: &mut State, now: Instant) -> Result<(), Option<Instant>> {
+        let late_waits = !state.lines[Line::Late as usize].is_empty() && !self.lane_has_room_for_late(state);
+        let in_lane = match late_waits {
+            true => self.cancel_oldest(state, now, &[Line::New, Line::Trial, Line::Slow]),
+            false => Err(None),
+        };
+        in_lane.or_else(|at| {
+            self.free_a_seat(state, now).map_err(|seat_at| [at, seat_at].into_iter().flatten().min())
+        })
     }
 
     /// Moves one request that takes long into the slow lane, for those who wait for a seat. Otherwise when that can be
@@ -290,11 +315,8 @@ impl Pool {
         if !any_seat && !trial_seat {
             return Err(None);
         }
-        let fits = |attempt: &&Attempt| match attempt.place {
-            Place::Seat(Line::Steady) => any_seat,
-            Place::Seat(_) => true,
-            Place::Lane | Place::Cancelled => false,
-        };
+        let fits =
+            |attempt: &&Attempt| attempt.place == Place::Seat && (any_seat || attempt.line != Line::Steady);
         let Some(oldest) = state.attempts.iter().find(|(_, attempt)| fits(attempt)) else { return Err(None) };
         let (number, patient_until) = (*oldest.0, oldest.1.since + state.latencies.patience(self.slow_after));
         if patient_until > now {
@@ -315,18 +337,25 @@ impl Pool {
     /// Cancels the oldest of a full lane, if that had its time. Otherwise when it will have had it.
     fn make_room_in_lane(&self, state: &mut State, now: Instant) -> Result<(), Option<Instant>> {
         while !self.lane_has_room(state, self.lane_max) {
-            let oldest = state.attempts.values_mut().find(|attempt| attempt.place == Place::Lane);
-            let Some(oldest) = oldest else { return Err(None) };
-            let had_its_time = oldest.since + self.slow_after;
-            if had_its_time > now {
-                return Err(Some(had_its_time));
-            }
-            oldest.place = Place::Cancelled;
-            oldest.cancel.notify_one();
-            let bytes = oldest.batch.map_or(0, |(_, bytes)| bytes);
-            state.lane -= 1;
-            state.lane_bytes -= bytes;
+            self.cancel_oldest(state, now, &LINES)?;
         }
+        Ok(())
+    }
+
+    /// Cancels the oldest in the lane that came from one of these lines, if it had its time. Otherwise when it will have
+    /// had it, if there is one.
+    fn cancel_oldest(&self, state: &mut State, now: Instant, of: &[Line]) -> Result<(), Option<Instant>> {
+        let oldest = state.attempts.values_mut().find(|attempt| attempt.is_in_lane_from(of));
+        let Some(oldest) = oldest else { return Err(None) };
+        let had_its_time = oldest.since + self.slow_after;
+        if had_its_time > now {
+            return Err(Some(had_its_time));
+        }
+        oldest.place = Place::Cancelled;
+        oldest.cancel.notify_one();
+        let bytes = oldest.batch.map_or(0, |(_, bytes)| bytes);
+        state.lane -= 1;
+        state.lane_bytes -= bytes;
         Ok(())
     }
 
@@ -340,6 +369,12 @@ fn first_behind(last: usize, may_go: impl Fn(Line) -> bool) -> Option<Line> {
     (1..=LINES.len()).map(|step| LINES[(last + step) % LINES.len()]).find(|line| may_go(*line))
 }
 
+impl Attempt {
+    fn is_in_lane_from(&self, lines: &[Line]) -> bool {
+        self.place == Place::Lane && lines.contains(&self.line)
+    }
+}
+
 impl State {
     fn trial_seats_max(&self) -> usize {
         (self.endpoint.limit() / 2).max(1)
@@ -350,9 +385,9 @@ impl State {
         LINES.into_iter().find(|line| !self.lines[*line as usize].is_empty())
     }
 
-    fn begin(&mut self, queue: Arc<Queue>, place: Place, since: Instant) -> (u64, Arc<Notify>) {
+    fn begin(&mut self, queue: Arc<Queue>, line: Line, place: Place, since: Instant) -> (u64, Arc<Notify>) {
         match place {
-            Place::Seat(line) => {
+            Place::Seat => {
                 self.seats += 1;
                 self.trial_seats += usize::from(line != Line::Steady);
             }
@@ -362,16 +397,16 @@ impl State {
         let cancel = Arc::<Notify>::default();
         self.begun += 1;
         self.attempts
-            .insert(self.begun, Attempt { queue, since, batch: None, place, cancel: cancel.clone() });
+            .insert(self.begun, Attempt { queue, line, since, batch: None, place, cancel: cancel.clone() });
         (self.begun, cancel)
     }
 
     /// The attempt gives up its place.
     fn leave(&mut self, attempt: &Attempt) {
         match attempt.place {
-            Place::Seat(line) => {
+            Place::Seat => {
                 self.seats -= 1;
-                self.trial_seats -= usize::from(line != Line::Steady);
+                self.trial_seats -= usize::from(attempt.line != Line::Steady);
             }
             Place::Lane => {
                 self.lane -= 1;

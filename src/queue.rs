@@ -138,15 +138,24 @@ impl Queue {
 
     /// What every request's body to this target begins with. Not kept: it is needed once a batch.
     fn prefix(&self) -> Vec<u8> {
-        const KEYS: [&[u8]; 3] = [br#"{"logGroupName":""#, br#"","logStreamName":""#, br#"","logEvents":["#];
-        let names = self.group.len() + self.stream.len();
-        let mut prefix = Vec::with_capacity(KEYS.iter().map(|key| key.len()).sum::<usize>() + names);
-        prefix.extend_from_slice(KEYS[0]);
-        escape::append(self.group.as_bytes(), |json| prefix.extend_from_slice(json));
-        prefix.extend_from_slice(KEYS[1]);
-        escape::append(self.stream.as_bytes(), |json| prefix.extend_from_slice(json));
-        prefix.extend_from_slice(KEYS[2]);
+        let mut prefix = Vec::with_capacity(self.prefix_bytes());
+        self.write_prefix(|json| prefix.extend_from_slice(json));
         prefix
+    }
+
+    /// How long that is.
+    fn prefix_bytes(&self) -> usize {
+        let mut bytes = 0;
+        self.write_prefix(|json| bytes += json.len());
+        bytes
+    }
+
+    fn write_prefix(&self, mut write: impl FnMut(&[u8])) {
+        write(br#"{"logGroupName":""#);
+        escape::append(self.group.as_bytes(), &mut write);
+        write(br#"","logStreamName":""#);
+        escape::append(self.stream.as_bytes(), &mut write);
+        write(br#"","logEvents":["#);
     }
 
     /// Memory that it holds.

@@ -110,7 +110,7 @@ impl Queue {
 
     /// The least that the pieces take.
     pub fn needs(&self, pieces: &[NewEvent<'_>]) -> usize {
-        let prefix_bytes = self.prefix().len();
+        let prefix_bytes = self.prefix_bytes();
         pieces.iter().map(|event| OpenBatch::least_charge(prefix_bytes, event, &self.ledger)).sum()
     }
 

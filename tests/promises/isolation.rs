@@ -142,6 +142,29 @@ fn when_the_slow_lane_is_full_the_oldest_is_cancelled_and_tried_again() {
 }
 
 #[test]
+fn one_that_is_slow_but_gets_through_does_not_wait_for_those_that_never_answer() {
+    let local = local();
+    let silent = groups(&local, "/silent", 30);
+    groups(&local, "/late", 1);
+    local.add_fault(Rule::hang().group("/silent/*"));
+    local.add_fault(Rule::delay_ms(200).group("/late/*"));
+    let options = [("concurrency", "2"), ("flush_interval_ms", "1"), ("slow_after_ms", "100")];
+    let host = Host::open(&local, &options);
+    slowest_of(&local, &host, "/late/0", 1);
+    silent.iter().for_each(|group| host.must_push(group, "s", "m"));
+    // So many that a late one finds no room: the lane is for 32, and a quarter of it not for those.
+    assert!(eventually(|| host.stats().requests_slow >= 24), "{}", host.json());
+    let begin = Instant::now();
+    host.must_push("/late/0", "s", "another");
+    assert!(local.wait_until(SOON, |local| local.event_count("/late/0") == 2), "{}", host.json());
+    // 30 s are to pass until the first of the others times out.
+    assert!(begin.elapsed() < Duration::from_secs(10), "it waited {:?}", begin.elapsed());
+    local.clear_faults();
+    assert_eq!(host.shutdown(60_000), CWL_OK);
+    assert_eq!(local.total_events(), 32);
+}
+
+#[test]
 fn targets_whose_connections_are_reset_are_to_blame_themselves_while_others_get_through() {
     let local = local();
     let (resets, healthy) = (groups(&local, "/reset", 50), groups(&local, "/healthy", 20));
