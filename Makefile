@@ -43,7 +43,7 @@ BUILD_LIBRARY := $(CARGO) rustc --locked --release --lib --crate-type cdylib
 .DEFAULT_GOAL := all
 # What takes time here runs on all cores by itself, and two installations at once would meet at apt's lock.
 .NOTPARALLEL:
-.PHONY: all build library cwl-local header demo test simulate mutations kill-test bench bench-isolation bench-reference check clean distclean help c-tests tools
+.PHONY: all build library cwl-local header demo test simulate mutations kill-test bench bench-isolation bench-profile bench-reference check clean distclean help c-tests tools
 
 all: header build ## Build the library, cwl-ship and cwl-local, and renew include/cwl_sink.h
 
@@ -109,6 +109,11 @@ EVENTS := 5000000
 
 bench: library cwl-local bench-reference $(PERFORMANCE_PROGRAMS) $(BENCH_VENV_OK) ## Measure what an event costs, and judge it (12 minutes; less: RUNS=2 EVENTS=500000 ONLY="push size")
 	@$(BENCH_VENV)/bin/python $(PERFORMANCE)/run.py --runs $(RUNS) --events $(EVENTS) --only "$(ONLY)"
+
+bench-profile: cwl-local target/bench/performance_host ## Show where the CPU time goes, by callgrind (10 minutes)
+	@PYTHON="$(PYTHON)" CXX="$(CXX)" scripts/need.sh valgrind
+	$(CARGO) rustc --locked --profile profiling --lib --crate-type cdylib
+	@$(PYTHON) $(PERFORMANCE)/profile_host.py
 
 # What the AWS SDK and zlib need for the same. It does not use the library, which is not built by this.
 bench-reference:

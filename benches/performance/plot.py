@@ -13,7 +13,8 @@ import matplotlib
 
 matplotlib.use("Agg")  # no display is asked for
 # The same report gives the same file, byte for byte.
-matplotlib.rcParams.update({"svg.hashsalt": "performance", "font.family": "sans-serif", "font.size": 9})
+matplotlib.rcParams.update({"svg.hashsalt": "performance", "font.family": "sans-serif", "font.size": 9,
+                            "svg.fonttype": "none"})
 
 import matplotlib.pyplot as plt  # noqa: E402
 

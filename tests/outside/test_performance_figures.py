@@ -12,6 +12,7 @@ import access_log  # noqa: E402
 import derive  # noqa: E402
 import groups  # noqa: E402
 import processes  # noqa: E402
+import profile_host  # noqa: E402
 import summary  # noqa: E402
 from figures_table import FIGURES, GROUPS, MB, least, most  # noqa: E402
 from summary import Run  # noqa: E402
@@ -296,3 +297,27 @@ def test_a_loss_counts_on_a_disturbed_machine_too(monkeypatch):
 def test_every_figure_of_the_table_has_a_name_of_its_own_and_every_group_is_measured():
     assert sum(len(figures) for figures in GROUPS.values()) == len(FIGURES)
     assert set(GROUPS) == set(groups.GROUPS)
+
+
+# ---- the profile ----
+
+
+def test_an_instruction_is_of_the_crate_that_it_was_written_in_or_else_of_the_function_around_it():
+    library, crates = "/x/libcwl_sink.so.0", "/home/x/.cargo/registry/src/index-1f/"
+    annotated = f"""\
+Ir
+100 (100.0%)  PROGRAM TOTALS
+1,000 (10.0%)  {crates}aws-sigv4-1.6.4/src/sign/v4.rs:cwl_sink::sender::put [{library}]
+  200 ( 2.0%)  {crates}aws-smithy-runtime-1.1.0/src/a.rs:x [{library}]
+   30 ( 0.3%)  /rustc/5f/library/core/src/ptr/mod.rs:core::ptr::drop_in_place<aws_smithy_types::body::SdkBody> [{library}]
+    4 ( 0.1%)  /rustc/5f/library/core/src/fmt/mod.rs:core::fmt::write [{library}]
+    5 ( 0.1%)  {profile_host.ROOT}/src/queue/push.rs:cwl_sink::queue::push [{library}]
+    6 ( 0.1%)  ./malloc/./malloc/malloc.c:_int_free [/usr/lib/libc.so.6]
+    7 ( 0.1%)  ./string/../memmove-vec-unaligned-erms.S:__memcpy_avx_unaligned [/usr/lib/libc.so.6]
+    8 ( 0.1%)  {crates}sha2-0.11.1/src/sha256.rs:sha2::compress [{library}]
+    9 ( 0.1%)  {profile_host.ROOT}/benches/performance/deliver.c:measure_deliver [/x/performance_host]
+"""
+    assert profile_host.instructions(annotated) == {
+        "AWS SDK: signature": 1000, "AWS SDK: the rest": 230, profile_host.STANDARD: 4, "cwl-sink": 5, "allocator": 6,
+        "copies": 7, profile_host.HASHING: 8, profile_host.HOSTS: 9,
+    }
