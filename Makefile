@@ -110,7 +110,7 @@ EVENTS := 5000000
 bench: library cwl-local bench-reference $(PERFORMANCE_PROGRAMS) $(BENCH_VENV_OK) ## Measure what an event costs, and judge it (12 minutes; less: RUNS=2 EVENTS=500000 ONLY="push size")
 	@$(BENCH_VENV)/bin/python $(PERFORMANCE)/run.py --runs $(RUNS) --events $(EVENTS) --only "$(ONLY)"
 
-bench-profile: cwl-local target/bench/performance_host ## Show where the CPU time goes, by callgrind (10 minutes)
+bench-profile: cwl-local target/bench/performance_host ## Show where the CPU time goes, by callgrind (5 minutes)
 	@PYTHON="$(PYTHON)" CXX="$(CXX)" scripts/need.sh valgrind
 	$(CARGO) rustc --locked --profile profiling --lib --crate-type cdylib
 	@$(PYTHON) $(PERFORMANCE)/profile_host.py
