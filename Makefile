@@ -107,7 +107,7 @@ ONLY         ?=
 RUNS   := 5
 EVENTS := 5000000
 
-bench: library cwl-local bench-reference $(PERFORMANCE_PROGRAMS) $(BENCH_VENV_OK) ## Measure what an event costs, and judge it (12 minutes; less: RUNS=2 EVENTS=500000 ONLY="push size")
+bench: library cwl-local bench-reference $(PERFORMANCE_PROGRAMS) $(BENCH_VENV_OK) ## Measure what an event costs, and judge it (13 minutes; less: RUNS=2 EVENTS=500000 ONLY="push size")
 	@$(BENCH_VENV)/bin/python $(PERFORMANCE)/run.py --runs $(RUNS) --events $(EVENTS) --only "$(ONLY)"
 
 bench-profile: cwl-local target/bench/performance_host ## Show where the CPU time goes, by callgrind (5 minutes)

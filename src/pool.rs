@@ -271,7 +271,10 @@ impl Pool {
     fn line_to_go(&self, state: &State) -> Option<Line> {
         let seat_free = state.seats < state.endpoint.limit();
         first_behind(state.last, |line| {
-            let may = match line {
+            if state.lines[line as usize].is_empty() {
+                return false;
+            }
+            match line {
                 Line::Steady => seat_free,
                 Line::New | Line::Trial => seat_free && state.trial_seats < state.trial_seats_max(),
                 Line::Late => self.lane_has_room_for_late(state),
@@ -281,8 +284,7 @@ impl Pool {
                     let most = if alone { self.lane_max } else { self.lane_max / 4 * LANE_QUARTERS_SLOW };
                     self.lane_has_room(state, most)
                 }
-            };
-            may && !state.lines[line as usize].is_empty()
+            }
         })
     }
 

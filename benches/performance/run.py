@@ -133,7 +133,8 @@ def main():
     print(f"{met} of {judged} targets met, {void} figures void, in {report['seconds']:.0f} s; "
           f"written: {os.path.relpath(path)}")
     if not all_met(report["figures"]):
-        print("what limits a figure, and what was tried: docs/performance.md; where the CPU time goes: make bench-profile")
+        print("what limits a figure, and what was tried: docs/performance.md; "
+              "where the CPU time goes: make bench-profile")
     return 0 if pictured and all_met(report["figures"]) else 1
 
 

@@ -91,8 +91,9 @@ pub type cwl_ack_callback =
 /// Starts one thread. Acks that the callback has not been given yet count towards `buffer_max_bytes`. Before
 /// `cwl_shutdown` returns, the callback has been given the acks of all events, those abandoned included. If it takes
 /// longer than 100 ms beyond the shutdown's time-out for them, it is not called again, and what is left is only counted
-/// by `cwl_stats`; then a call that has not returned 50 ms later goes on after `cwl_shutdown`, and no other. Returns `CWL_ERR_CLOSED` after the shutdown, and `CWL_ERR_OPEN` when the thread cannot be
-/// started.
+/// by `cwl_stats`; then a call that has not returned 50 ms later goes on after `cwl_shutdown`, and no other.
+///
+/// Returns `CWL_ERR_CLOSED` after the shutdown, and `CWL_ERR_OPEN` when the thread cannot be started.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_set_ack_callback(
     sink: *mut cwl_sink,

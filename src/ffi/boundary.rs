@@ -164,13 +164,9 @@ unsafe fn checked<K: Kind>(handle: *const K) -> Result<*const Handle<K::Value>, 
 ///
 /// `text` is NULL or points to a string that ends in NUL and outlives the result.
 pub unsafe fn text<'a>(name: &str, text: *const c_char) -> Result<Option<&'a str>, Fault> {
-    if text.is_null() {
-        return Ok(None);
-    }
-    // SAFETY: not NULL, and a C string by the caller's word.
-    let text = unsafe { CStr::from_ptr(text) };
-    let text = text.to_str().map_err(|_| Fault::argument(format!("{name} is not UTF-8: {text:?}")))?;
-    Ok(Some(text))
+    // SAFETY: by the caller's word.
+    let text = unsafe { utf8(text) };
+    text.map_err(|text| Fault::argument(format!("{name} is not UTF-8: {text:?}")))
 }
 
 /// The same for text that must not be shown, such as a secret.
@@ -179,12 +175,18 @@ pub unsafe fn text<'a>(name: &str, text: *const c_char) -> Result<Option<&'a str
 ///
 /// As for [`text`].
 pub unsafe fn hidden_text<'a>(name: &str, text: *const c_char) -> Result<Option<&'a str>, Fault> {
+    // SAFETY: by the caller's word.
+    unsafe { utf8(text) }.map_err(|_| Fault::argument(format!("{name} is not UTF-8")))
+}
+
+/// The text, or what is not.
+unsafe fn utf8<'a>(text: *const c_char) -> Result<Option<&'a str>, &'a CStr> {
     if text.is_null() {
         return Ok(None);
     }
     // SAFETY: not NULL, and a C string by the caller's word.
-    let text = unsafe { CStr::from_ptr(text) }.to_str();
-    text.map(Some).map_err(|_| Fault::argument(format!("{name} is not UTF-8")))
+    let text = unsafe { CStr::from_ptr(text) };
+    text.to_str().map(Some).map_err(|_| text)
 }
 
 /// A struct of a later version is not larger than so many of this one's: what says more was never set.
