@@ -87,8 +87,9 @@ test: tools build c-tests $(VENV_OK) ## Run every test suite
 	@$(VENV)/bin/python scripts/run_tests.py
 
 SEEDS ?= 2000
-simulate: ## Simulate the delivery contract: make simulate SEEDS=20000
-	SEEDS=$(SEEDS) $(CARGO) test --locked --test simulation
+HASH  ?=
+simulate: ## Simulate the delivery contract: make simulate SEEDS=20000 (HASH=1 prints one number for all runs)
+	SEEDS=$(SEEDS) $(if $(HASH),HASH=$(HASH)) $(CARGO) test --locked --test simulation -- $(if $(HASH),--nocapture)
 
 mutations: ## Break each promise in a copy of the code and see the simulation find it (about 30 minutes)
 	@$(PYTHON) scripts/mutate.py
