@@ -1,21 +1,21 @@
-//! The time of day, as a seam: the engine takes it from outside, so that a test can set it.
+//! The time of day as a trait, so that a test can set it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A clock that tells the time of day.
+/// A clock with the time of day.
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since the Unix epoch.
     fn now_ms(&self) -> i64;
 
-    /// The same, but perhaps some milliseconds ago: enough where hours are compared.
-    fn roughly_now_ms(&self) -> i64 {
+    /// Milliseconds since the Unix epoch, perhaps some milliseconds ago. Enough where hours are compared.
+    fn coarse_now_ms(&self) -> i64 {
         self.now_ms()
     }
 }
 
-/// The machine's own clock.
+/// The clock of the machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -25,8 +25,8 @@ impl Clock for SystemClock {
         i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
     }
 
-    /// As of the kernel's last tick, at most 10 ms ago, which costs a fifth.
-    fn roughly_now_ms(&self) -> i64 {
+    /// The time of the last tick of the kernel, at most 10 ms ago. Reading it costs a fifth.
+    fn coarse_now_ms(&self) -> i64 {
         let now = clock_gettime(ClockId::RealtimeCoarse);
         now.tv_sec * 1000 + now.tv_nsec / 1_000_000
     }

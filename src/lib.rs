@@ -1,69 +1,64 @@
-//! `cwl-sink` ships log events to Amazon CloudWatch Logs from inside somebody else's process.
+//! `cwl-sink` ships log events to Amazon CloudWatch Logs from inside a process that it does not own.
 //!
-//! C hosts load it as `libcwl_sink.so` and find its manual in `include/cwl_sink.h`. This page is the map of
-//! the house. An event goes one way:
+//! C hosts load it as `libcwl_sink.so`; their manual is `include/cwl_sink.h`. This page is the map of the code. Each
+//! folder is a layer. A file imports from its own layer and from the layers below it, never from above;
+//! `tests/layers.rs` reads the `use` lines and fails otherwise.
+//!
+//! | layer | what it does |
+//! | --- | --- |
+//! | [`ffi`] | The C ABI: pointers in, status codes out, no panic across the boundary. |
+//! | [`sink`] | Opens, pushes, flushes and shuts down. Owns the runtime; the only place where a thread of the host waits. |
+//! | [`engine`] | Orchestration: the way in of an event, one attempt to send a batch, what its answer means, the tasks. |
+//! | [`schedule`] | Decides who may send and when. State machines without engine and without I/O. |
+//! | [`report`] | Tells an operator: statistics, and sentences about targets that fail and recover. |
+//! | [`target`] | One log group and stream: its queue, its circuit breaker, the registry of all of them. |
+//! | [`batch`] | Turns events into a request body. |
+//! | [`outcome`] | Gives every event exactly one outcome, and tells the host. |
+//! | [`service`] | CloudWatch Logs as a trait, and its implementation with AWS's SDK. |
+//! | [`sources`] | Keeps the offsets below which a source is final, in memory and on disk. |
+//! | [`config`] | Every option, in one table. |
+//! | [`memory`] | Bounds the memory that events take, and reuses large buffers. |
+//! | leaves | [`limits`] of the service, [`health`] of a target, [`json`], [`clock`], [`threads`], [`wait_group`], [`sync`]. |
+//!
+//! An event travels down and then out:
 //!
 //! ```text
-//! host's thread        ffi ── the C ABI: pointers in, codes out
-//!                        │
-//!                      sink ── open, push, flush, shutdown; owns the runtime
-//!                        │
-//!                      engine ── what all parts share (event: cut, split, recognized)
-//!                        │  message (escape): escaped once, into the open batch of its target
-//!                      queue (registry, batch, buffers, memory) ── one per target; no thread and no task of its own
-//!                        │  sealed: full, older than flush_interval (flush_timer), or flush
-//!                      pool ── the lines, the workers and the slow lane; endpoint, pace: how much may go out at all
-//!                        │  turn: the seat of one attempt; in_flight: its batch, which comes back in exactly one way
-//!                      sender ── one attempt (body: in order, compressed; target_manager creates what is missing)
-//!                        │
-//!                      logs_api ── the seam to the service; logs_api::aws is the one place that names the SDK
-//!                        │
-//!              failed ───┴─── final
-//!        breaker, retry       ack: one of four outcomes; offsets, sources, state_dir: what need not be read again
+//! host thread       ffi → sink → engine::push
+//!                     │  escapes the message once, straight into the open batch of its target
+//!                   target::queue ── one per log group and stream; no thread and no task of its own
+//!                     │  the batch is sealed: it is full, older than flush_interval_ms, or flushed
+//!                   schedule::pool ── targets take turns; the endpoint and the rate limiter say how much may go out
+//!                     │  a permit: the right to have one request in flight
+//!                   engine::sender ── one attempt, never a wait
+//!                     │
+//!                   service ── PutLogEvents
+//!           failed ───┴─── final
+//! target::breaker,           outcome: delivered, rejected, dropped or abandoned;
+//! schedule::retry_heap       then the acks of the host and the offsets of its sources
 //! ```
 //!
-//! Beside it stand [`config`], the table of options; [`limits`], the service's numbers; [`stats`] and
-//! [`transitions`], what an operator is told; [`latency`], what is usual; [`clock`],
-//! the time of day as a seam; [`threads`] and [`countdown`], for hosts' threads that wait.
-//!
-//! The Rust modules are public for the project's own tests and benches; hosts use the C ABI.
+//! The Rust modules are public for the project's own tests and benches. Hosts use the C ABI.
 
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod ack;
 pub mod batch;
-pub mod body;
-pub mod breaker;
-pub mod buffers;
 pub mod clock;
 pub mod config;
-pub mod countdown;
-pub mod endpoint;
 pub mod engine;
-pub mod escape;
-pub mod event;
 #[allow(unsafe_code)]
 pub mod ffi;
-pub mod flush_timer;
-pub mod in_flight;
-pub mod latency;
+pub mod health;
+pub mod json;
 pub mod limits;
-pub mod logs_api;
 pub mod memory;
-pub mod message;
-pub mod offsets;
-pub mod pace;
-pub mod pool;
-pub mod queue;
-pub mod registry;
-pub mod retry;
-pub mod sender;
+pub mod outcome;
+pub mod report;
+pub mod schedule;
+pub mod service;
 pub mod sink;
 pub mod sources;
-pub mod state_dir;
-pub mod stats;
-pub mod target_manager;
+pub mod sync;
+pub mod target;
 pub mod threads;
-pub mod transitions;
-pub mod turn;
+pub mod wait_group;

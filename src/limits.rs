@@ -72,9 +72,28 @@ fn check_length(what: &str, name: &str) -> Result<(), String> {
     }
 }
 
+/// Whether the service accepts an event with this timestamp at the time `now_ms`, both in milliseconds since the Unix
+/// epoch. Source: API reference.
+pub fn is_accepted_timestamp(timestamp_ms: i64, now_ms: i64) -> bool {
+    let oldest_ms = (now_ms - EVENT_AGE_MAX_MS).max(0);
+    (oldest_ms..=now_ms + EVENT_AHEAD_MAX_MS).contains(&timestamp_ms)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_timestamp_before_1970_is_never_accepted() {
+        let soon_after = 5_000;
+        assert!(is_accepted_timestamp(0, soon_after) && !is_accepted_timestamp(-1, soon_after));
+        let now_ms = 1_800_000_000_000;
+        let (oldest_ms, newest_ms) = (now_ms - EVENT_AGE_MAX_MS, now_ms + EVENT_AHEAD_MAX_MS);
+        assert!(is_accepted_timestamp(oldest_ms, now_ms) && is_accepted_timestamp(newest_ms, now_ms));
+        assert!(
+            !is_accepted_timestamp(oldest_ms - 1, now_ms) && !is_accepted_timestamp(newest_ms + 1, now_ms)
+        );
+    }
 
     #[test]
     fn group_names_follow_the_services_alphabet() {

@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::runtime::{self, Runtime};
 
-use crate::ack::{Ack, AckSignal};
+use crate::batch::Event;
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError, WhenFull};
-use crate::countdown::Countdown;
-use crate::engine::{Engine, Event, Parts, PushError};
-use crate::logs_api::aws::{AwsLogs, ConnectError};
-use crate::offsets::Source;
-use crate::queue::Queue;
-use crate::sources::Sources;
-use crate::state_dir::StateError;
-use crate::stats::Snapshot;
+use crate::engine::{Dependencies, Engine, PushError};
+use crate::outcome::{Ack, AckSignal};
+use crate::report::stats::Snapshot;
+use crate::service::aws::{AwsLogs, ConnectError};
+use crate::sources::{Source, Sources, StateError};
+use crate::sync::{lock, wait_while_until};
+use crate::target::Queue;
 use crate::threads;
+use crate::wait_group::WaitGroup;
 
 /// How long the threads get to end, at shutdown, after the time-out.
 const THREADS_END: Duration = Duration::from_millis(200);
@@ -79,7 +79,7 @@ pub enum WaitError {
 /// See the module. All methods may be called from any thread, at the same time.
 #[derive(Debug)]
 pub struct Sink {
-    engine: Arc<Engine>,
+    engine: Engine,
     /// The runtime, and how far the shutdown is. Nothing awaits while holding it.
     life: Mutex<Life>,
     ended: Condvar,
@@ -90,7 +90,7 @@ pub struct Sink {
 #[derive(Debug, Default)]
 enum Acking {
     #[default]
-    NotAsked,
+    Disabled,
     Polled,
     CalledBack(AckThread),
 }
@@ -99,7 +99,7 @@ enum Acking {
 #[derive(Debug)]
 struct AckThread {
     /// Done when it has nothing left to do.
-    ended: Arc<Countdown>,
+    ended: Arc<WaitGroup>,
     /// It begins no further call.
     stopped: Arc<AtomicBool>,
     /// Taken by whoever waits for its end.
@@ -149,9 +149,13 @@ impl Sink {
             let _ = answer.send(AwsLogs::connect(&connecting).await);
         });
         let api = answered.recv().map_err(|_| OpenError::Defect)??;
-        let parts =
-            Parts { api: Arc::new(api), clock: Arc::new(SystemClock), sources, seed: fastrand::u64(..) };
-        let engine = Engine::start(config, parts, runtime.handle());
+        let dependencies = Dependencies {
+            api: Arc::new(api),
+            clock: Arc::new(SystemClock),
+            sources,
+            seed: fastrand::u64(..),
+        };
+        let engine = Engine::start(config, dependencies, runtime.handle());
         Ok(Sink {
             engine,
             life: Mutex::new(Life::Open(runtime)),
@@ -174,8 +178,8 @@ impl Sink {
     /// Takes one event. Blocks only with `when_full=block`, and then at most `block_timeout_ms`; never on one
     /// of the sink's own threads, which have to make the room, nor inside a callback.
     pub fn push(&self, queue: &Arc<Queue>, event: &Event<'_>) -> Result<(), Box<PushError>> {
-        let blocks = || self.engine.config.when_full == WhenFull::Block && threads::may_wait();
-        let mark = self.engine.budget.release_mark();
+        let blocks = || self.engine.config().when_full == WhenFull::Block && threads::may_wait();
+        let mark = self.engine.budget().release_mark();
         let Err(mut error) = self.engine.push(queue, event) else { return Ok(()) };
         if matches!(*error, PushError::Full { .. }) && blocks() {
             match self.push_when_released(queue, event, mark) {
@@ -183,7 +187,7 @@ impl Sink {
                 Err(last) => error = last,
             }
         }
-        self.engine.stats.event_refused();
+        self.engine.count_refused();
         Err(error)
     }
 
@@ -194,11 +198,11 @@ impl Sink {
         event: &Event<'_>,
         mut mark: u64,
     ) -> Result<(), Box<PushError>> {
-        let deadline = Instant::now() + self.engine.config.block_timeout;
+        let deadline = Instant::now() + self.engine.config().block_timeout;
         loop {
             let look = deadline.min(Instant::now() + LOOK_AGAIN);
-            self.engine.budget.wait_for_release(mark, look);
-            mark = self.engine.budget.release_mark();
+            self.engine.budget().wait_for_release(mark, look);
+            mark = self.engine.budget().release_mark();
             match self.engine.push(queue, event) {
                 Err(error) if matches!(*error, PushError::Full { .. }) && Instant::now() < deadline => {}
                 done => return done,
@@ -223,7 +227,7 @@ impl Sink {
             return Err(WaitError::OwnThread);
         }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut life = lock(&self.life);
         match std::mem::replace(&mut *life, Life::Ending) {
             Life::Open(runtime) => {
                 drop(life);
@@ -251,20 +255,20 @@ impl Sink {
         runtime.shutdown_timeout(THREADS_END);
         // Attempts that were cut off have ended with their tasks; what they put back meanwhile ends here.
         self.engine.stop();
-        self.engine.sources.release();
+        self.engine.sources().release();
         self.end_acks(deadline);
-        *self.life.lock().unwrap_or_else(PoisonError::into_inner) = Life::Ended;
+        *lock(&self.life) = Life::Ended;
         self.ended.notify_all();
     }
 
     /// Keeps the offsets a last time, on a thread of the runtime's, since a disk may hang.
     fn save_offsets(&self, runtime: &Runtime, deadline: Option<Instant>) {
-        let saved = Arc::<Countdown>::default();
-        let (part, engine) = (saved.part(), self.engine.clone());
+        let saved = Arc::<WaitGroup>::default();
+        let (part, engine) = (saved.guard(), self.engine.clone());
         // From inside the runtime, so that a thread made for it blocks every signal as the others do.
         runtime.spawn(async move {
             let _part = part;
-            let _ = tokio::task::spawn_blocking(move || engine.sources.save()).await;
+            let _ = tokio::task::spawn_blocking(move || engine.sources().save()).await;
         });
         let latest = Instant::now() + LAST_SAVE;
         saved.wait(deadline.map(|deadline| deadline.max(latest)));
@@ -274,7 +278,7 @@ impl Sink {
     /// is not given any more, so that a host may free what its callback uses.
     fn end_acks(&self, deadline: Option<Instant>) {
         self.engine.acks().close();
-        let mut acking = self.acking.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut acking = lock(&self.acking);
         let Acking::CalledBack(AckThread { ended, stopped, thread }) = &mut *acking else { return };
         let (ended, stopped, thread) = (ended.clone(), stopped.clone(), thread.take());
         drop(acking);
@@ -296,22 +300,22 @@ impl Sink {
         most: usize,
         mut give: impl FnMut(Vec<Ack>) + Send + 'static,
     ) -> Result<(), AckError> {
-        let mut acking = self.acking.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut acking = lock(&self.acking);
         match *acking {
-            Acking::NotAsked => {}
+            Acking::Disabled => {}
             Acking::Polled => return Err(AckError::IsPolled),
             Acking::CalledBack(..) => return Err(AckError::HasCallback),
         }
-        if !matches!(*self.life.lock().unwrap_or_else(PoisonError::into_inner), Life::Open(_)) {
+        if !matches!(*lock(&self.life), Life::Open(_)) {
             return Err(AckError::Closed);
         }
-        let ended = Arc::<Countdown>::default();
+        let ended = Arc::<WaitGroup>::default();
         let stopped = Arc::new(AtomicBool::new(false));
-        let (part, engine, stop) = (ended.part(), self.engine.clone(), stopped.clone());
+        let (part, engine, stop) = (ended.guard(), self.engine.clone(), stopped.clone());
         let calling = move || {
             let _part = part;
             threads::mark_own();
-            while !engine.acks().is_over() {
+            while !engine.acks().is_finished() {
                 let acks = engine.acks().take(most, None);
                 if stop.load(Ordering::SeqCst) {
                     break;
@@ -322,7 +326,7 @@ impl Sink {
             }
         };
         let thread = Builder::new().name("cwl-sink".into()).spawn(calling).map_err(AckError::Thread)?;
-        self.engine.acks().ask();
+        self.engine.acks().enable();
         *acking = Acking::CalledBack(AckThread { ended, stopped, thread: Some(thread) });
         Ok(())
     }
@@ -330,12 +334,12 @@ impl Sink {
     /// Takes at most so many acks, and waits for the first until the deadline (none: for ever). The first call
     /// begins the acking.
     pub fn poll_acks(&self, most: usize, deadline: Option<Instant>) -> Result<Vec<Ack>, AckError> {
-        let mut acking = self.acking.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut acking = lock(&self.acking);
         match *acking {
             Acking::Polled => {}
             Acking::CalledBack(..) => return Err(AckError::HasCallback),
-            Acking::NotAsked => {
-                self.engine.acks().ask();
+            Acking::Disabled => {
+                self.engine.acks().enable();
                 *acking = Acking::Polled;
             }
         }
@@ -350,20 +354,14 @@ impl Sink {
 
     /// The source of that name, at the offset that was kept for it.
     pub fn source(&self, name: &str) -> Result<Arc<Source>, StateError> {
-        self.engine.sources.open(name)
+        self.engine.sources().open(name)
     }
 
     fn wait_for_end(&self, deadline: Option<Instant>) -> Result<(), WaitError> {
         let deadline = deadline.and_then(|deadline| deadline.checked_add(THREADS_END));
-        let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
-        while !matches!(*life, Life::Ended) {
-            life = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-                None => self.ended.wait(life).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => return Err(WaitError::TimedOut),
-                Some(left) => self.ended.wait_timeout(life, left).unwrap_or_else(PoisonError::into_inner).0,
-            };
-        }
-        Ok(())
+        let ended = |life: &Life| matches!(life, Life::Ended);
+        let life = wait_while_until(&self.ended, lock(&self.life), deadline, |life| !ended(life));
+        if ended(&life) { Ok(()) } else { Err(WaitError::TimedOut) }
     }
 
     /// What the sink did and holds. Also after the shutdown.
@@ -373,7 +371,7 @@ impl Sink {
 
     /// The same with each target's state, as JSON.
     pub fn snapshot_json(&self) -> String {
-        crate::stats::to_json(&self.engine.snapshot(), &self.engine.target_snapshots())
+        crate::report::stats::to_json(&self.engine.snapshot(), &self.engine.target_snapshots())
     }
 }
 

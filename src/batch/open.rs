@@ -1,34 +1,33 @@
-//! A batch that takes events: its limits, the room for one more, and how an event is written.
+//! An open batch: its limits, the room for one more event, and the JSON of an event.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Batch, FIXED_CHARGE, Payload};
-use crate::ack::{Ledger, Receipt, Split};
-use crate::body::TIMESTAMP_KEY;
-use crate::buffers::Buffer;
-use crate::engine::Event;
+use super::body::TIMESTAMP_KEY;
+use super::event::NewEvent;
+use super::message::{AROUND_BYTES, write_small};
+use super::sealed::{Batch, FIXED_CHARGE, WrittenBody};
+use crate::health::Health;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BATCH_SPAN_MS, EVENT_OVERHEAD_BYTES};
-use crate::memory::{Charge, NoRoom, Standing};
-use crate::message::{AROUND_BYTES, Message, write_small};
-use crate::offsets::SourceRange;
+use crate::memory::{Buffer, Charge, NoRoom};
+use crate::outcome::{BatchFinalizer, Ledger};
 
 /// JSON around one message, the widest timestamp included.
 const EVENT_JSON_BYTES: usize = HEAD_BYTES_MAX + AROUND_BYTES;
 
-/// A batch whose body has come to so many bytes takes the room that the target's last one took.
+/// A body of this many bytes gets the capacity that the last body of its target came to need.
 const EXPECT_MORE_FROM: usize = 32 * 1024;
 
-/// A line of a log in its JSON, about.
+/// The usual size of a log line in its JSON, in bytes.
 const EVENT_BYTES_USUAL: usize = 128;
 
-/// Why an event did not get into an open batch.
+/// The reason why an open batch did not take an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAdded {
-    /// The batch is full; the event belongs into the next one.
+    /// The batch is full. The event belongs into the next one.
     BatchFull,
-    /// There is no memory for it.
+    /// There is no memory for the event.
     NoRoom,
 }
 
@@ -38,68 +37,46 @@ impl From<NoRoom> for NotAdded {
     }
 }
 
-/// What a batch starts with, for its first event and those that are expected.
+/// The capacity that a batch starts with: for its first event and for those that are expected.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Start {
-    /// Room for so many bytes.
+pub struct InitialCapacity {
+    /// Bytes of the body.
     pub body: usize,
-    /// And so many events.
+    /// Events.
     pub events: usize,
-    /// With its first event; else once it has come some of the way.
+    /// Take all of it with the first event. Otherwise take it once the body has grown to some size.
     pub at_once: bool,
 }
 
-impl Start {
-    /// This, or most of what it was before: a flush that ends a batch early says little about the next one.
+impl InitialCapacity {
+    /// The larger of this and three quarters of `before`: a flush that ends a batch early says little about the next one.
     #[must_use]
-    pub fn or_nearly(self, before: Start) -> Self {
+    pub fn or_most_of(self, before: InitialCapacity) -> Self {
         let most = |before: usize| before - before / 4;
-        Start { body: self.body.max(most(before.body)), events: self.events.max(most(before.events)), ..self }
+        InitialCapacity {
+            body: self.body.max(most(before.body)),
+            events: self.events.max(most(before.events)),
+            ..self
+        }
     }
 }
 
-/// An event on its way into a batch.
+/// The target of a batch.
 #[derive(Debug)]
-pub struct NewEvent<'a> {
-    /// Its message, measured.
-    pub message: Message<'a>,
-    /// Comes back in its ack.
-    pub token: u64,
-    /// What it covers of its source.
-    pub range: Option<SourceRange>,
-    /// The event that it is a piece of. Its range is there.
-    pub split: Option<Arc<Split>>,
-}
-
-impl<'a> NewEvent<'a> {
-    /// An event in one piece.
-    #[inline]
-    pub fn whole(message: Message<'a>, event: &Event<'a>) -> Self {
-        NewEvent { message, token: event.token, range: event.range.map(SourceRange::new), split: None }
-    }
-
-    /// What it covers of its source, or the whole does that it is a piece of.
-    pub fn source_range(&self) -> Option<&SourceRange> {
-        self.range.as_ref().or_else(|| self.split.as_ref().and_then(|split| split.range()))
-    }
-}
-
-/// Whose batch it is.
-#[derive(Debug)]
-pub struct Target<'a> {
-    /// What every request's body to it begins with.
-    pub prefix: Vec<u8>,
-    /// Where its events' outcomes are counted.
+pub struct BatchTarget<'a> {
+    /// The JSON that every request body to the target begins with.
+    pub body_prefix: Vec<u8>,
+    /// Counts the outcomes of the events.
     pub ledger: &'a Arc<Ledger>,
 }
 
-/// How it stands with the target whose batch takes an event.
+/// The state of the target whose batch takes an event.
 #[derive(Clone, Copy, Debug)]
-pub struct Situation {
-    /// With the service.
-    pub standing: Standing,
-    /// Whether batches of it are on their way, which make room when they are final.
-    pub under_way: bool,
+pub struct TargetState {
+    /// The health of the target.
+    pub health: Health,
+    /// Batches of the target wait or are in flight. They make room when they are final.
+    pub is_under_way: bool,
 }
 
 /// A batch that takes events.
@@ -108,21 +85,21 @@ pub struct OpenBatch {
     id: u64,
     opened_at: Instant,
     body: Buffer,
-    /// What its body begins with, before the first event.
+    /// The length of the JSON before the first event.
     prefix_bytes: usize,
     events: usize,
-    /// What it starts with at least.
-    start: Start,
+    /// The capacity that the batch starts with.
+    initial: InitialCapacity,
     counted_bytes: usize,
     oldest_ms: i64,
     newest_ms: i64,
     in_order: bool,
-    receipt: Receipt,
+    finalizer: BatchFinalizer,
     charge: Charge,
     head: Head,
 }
 
-/// What an event's JSON begins with, up to its timestamp: that of the last one, which the next one's often is.
+/// The beginning of the JSON of an event, up to and with its timestamp. Kept, since the next event often has the same.
 #[derive(Debug)]
 struct Head {
     timestamp_ms: i64,
@@ -156,106 +133,116 @@ impl Head {
 }
 
 impl OpenBatch {
-    /// An empty batch of the target. Its memory, at least [`OpenBatch::least_charge`] of its first event, is reserved
-    /// already.
-    pub fn open(id: u64, target: Target<'_>, charge: Charge, start: Start, now: Instant) -> Self {
-        let Target { prefix, ledger } = target;
-        let receipt = Receipt::new(ledger);
-        let (prefix_bytes, body) = (prefix.len(), Buffer::from(prefix));
+    /// Opens an empty batch. The charge holds at least [`OpenBatch::min_charge`] of the first event.
+    pub fn open(
+        id: u64,
+        target: BatchTarget<'_>,
+        charge: Charge,
+        initial: InitialCapacity,
+        now: Instant,
+    ) -> Self {
+        let BatchTarget { body_prefix, ledger } = target;
+        let finalizer = BatchFinalizer::new(ledger);
+        let (prefix_bytes, body) = (body_prefix.len(), Buffer::from(body_prefix));
         OpenBatch {
             id,
             opened_at: now,
             body,
             prefix_bytes,
             events: 0,
-            start,
+            initial,
             counted_bytes: 0,
             oldest_ms: i64::MAX,
             newest_ms: i64::MIN,
             in_order: true,
-            receipt,
+            finalizer,
             charge,
             head: Head::new(),
         }
     }
 
-    /// What a batch with just this event is charged at least.
-    pub fn least_charge(prefix_bytes: usize, event: &NewEvent<'_>, ledger: &Arc<Ledger>) -> usize {
+    /// The least memory that a batch with just this event takes, in bytes.
+    pub fn min_charge(prefix_bytes: usize, event: &NewEvent<'_>, ledger: &Arc<Ledger>) -> usize {
         let body = Buffer::capacity_for(prefix_bytes + EVENT_JSON_BYTES + event.message.json_bytes());
-        Self::charge_for(body, true) + Receipt::new(ledger).bytes_with(1, event.range.as_ref())
+        Self::charge_for(body, true) + BatchFinalizer::new(ledger).bytes_with(1, event.range.as_ref())
     }
 
-    /// Its place in the order of its target's batches.
+    /// The place of the batch in the order of the batches of its target.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// How many events it holds.
+    /// The number of events.
     pub fn events(&self) -> usize {
         self.events
     }
 
-    /// When its first event came.
+    /// The time at which the batch was opened, for its first event.
     pub fn opened_at(&self) -> Instant {
         self.opened_at
     }
 
-    /// Whether it holds nothing yet.
+    /// Whether the batch has no event yet.
     pub fn is_empty(&self) -> bool {
         self.events == 0
     }
 
-    /// What one like it would have been well to start with.
-    pub fn size(&self) -> Start {
-        Start { body: self.body.len(), events: self.events, at_once: false }
+    /// The capacity that a batch like this one should start with.
+    pub fn size(&self) -> InitialCapacity {
+        InitialCapacity { body: self.body.len(), events: self.events, at_once: false }
     }
 
-    /// Whether not even the smallest event would still fit.
+    /// Whether not even the smallest event would fit any more.
     pub fn is_full(&self) -> bool {
         self.events == BATCH_EVENTS_MAX || self.counted_bytes + EVENT_OVERHEAD_BYTES >= BATCH_BYTES_MAX
     }
 
-    /// Adds an event, or says why not and stays as it was.
-    pub fn add(&mut self, timestamp_ms: i64, event: &NewEvent<'_>, of: Situation) -> Result<(), NotAdded> {
+    /// Adds an event. When it fails, the batch is as it was.
+    pub fn add(
+        &mut self,
+        timestamp_ms: i64,
+        event: &NewEvent<'_>,
+        target: TargetState,
+    ) -> Result<(), NotAdded> {
         let message = &event.message;
         let counted_bytes = self.counted_bytes + message.text_bytes() + EVENT_OVERHEAD_BYTES;
         let (oldest_ms, newest_ms) = (self.oldest_ms.min(timestamp_ms), self.newest_ms.max(timestamp_ms));
         if self.events == BATCH_EVENTS_MAX
             || counted_bytes > BATCH_BYTES_MAX
             || newest_ms - oldest_ms > BATCH_SPAN_MS
-            || self.receipt.is_outdated()
+            || self.finalizer.is_outdated()
         {
             return Err(NotAdded::BatchFull);
         }
-        // Events are put in order by writing them anew, which takes the room of a second body.
+        // Sorting writes all events into a second body, which takes its room.
         let in_order = self.in_order && timestamp_ms >= self.newest_ms;
-        self.make_room(event, in_order, of)?;
+        self.reserve(event, in_order, target)?;
 
         self.head.set(timestamp_ms);
         self.body.append(self.head.bytes());
         message.append(&mut self.body);
         self.events += 1;
-        self.receipt.add(message.text_bytes(), event.token, event.range.as_ref());
+        self.finalizer.add(message.text_bytes(), event.token, event.range.as_ref());
         if let Some(split) = &event.split {
-            self.receipt.set_split(split);
+            self.finalizer.set_split(split);
         }
         (self.counted_bytes, self.oldest_ms, self.newest_ms, self.in_order) =
             (counted_bytes, oldest_ms, newest_ms, in_order);
         Ok(())
     }
 
-    /// Adds an event that only has to be written, or stays as it was: its message is small, and room for the most that
-    /// it could become is there already.
+    /// Adds a small event on the fast path: the body has room for the message even if each of its bytes needs an escape.
+    /// Returns false, and changes nothing, when that is not so.
     #[inline]
-    pub fn add_at_once(&mut self, timestamp_ms: i64, message: &[u8], token: u64) -> bool {
+    pub fn try_add_small(&mut self, timestamp_ms: i64, message: &[u8], token: u64) -> bool {
         let counted_bytes = self.counted_bytes + message.len() + EVENT_OVERHEAD_BYTES;
         let events = self.events + 1;
         if events > BATCH_EVENTS_MAX
             || counted_bytes > BATCH_BYTES_MAX
             || timestamp_ms < self.newest_ms
             || timestamp_ms - self.oldest_ms.min(timestamp_ms) > BATCH_SPAN_MS
-            || self.receipt.is_outdated()
-            || self.receipt.events_room() < events
+            || self.finalizer.is_outdated()
+            || self.finalizer.event_capacity() < events
         {
             return false;
         }
@@ -267,25 +254,25 @@ impl OpenBatch {
         head.copy_from_slice(self.head.bytes());
         self.body.lengthen(self.head.bytes + AROUND_BYTES + json_bytes);
         self.events = events;
-        self.receipt.add(message.len(), token, None);
+        self.finalizer.add(message.len(), token, None);
         (self.counted_bytes, self.oldest_ms, self.newest_ms) =
             (counted_bytes, self.oldest_ms.min(timestamp_ms), timestamp_ms);
         true
     }
 
-    /// Makes room for one more event: as much as its target's batches take as a rule, or twice as much as there was, or
-    /// just what it needs, where the memory allows no more.
-    fn make_room(&mut self, event: &NewEvent<'_>, in_order: bool, of: Situation) -> Result<(), NotAdded> {
-        let (body, events) = (self.body.capacity(), self.receipt.events_room());
+    /// Reserves room for one more event: as much as the batches of the target usually take, or twice the present
+    /// capacity, or only what the event needs when the memory allows no more.
+    fn reserve(&mut self, event: &NewEvent<'_>, in_order: bool, target: TargetState) -> Result<(), NotAdded> {
+        let (body, events) = (self.body.capacity(), self.finalizer.event_capacity());
         let body_needed = self.body.len() + EVENT_JSON_BYTES + event.message.json_bytes();
         let events_needed = self.events + 1;
         let range = event.range.as_ref();
-        let receipt_has_room = self.receipt.has_room(events_needed, range);
-        if body_needed <= body && in_order == self.in_order && receipt_has_room {
+        let finalizer_has_room = self.finalizer.has_capacity(events_needed, range);
+        if body_needed <= body && in_order == self.in_order && finalizer_has_room {
             return Ok(());
         }
-        let Start { body: body_expected, events: events_expected, at_once } = self.start;
-        // What has grown to some size will go on as the one before did.
+        let InitialCapacity { body: body_expected, events: events_expected, at_once } = self.initial;
+        // A body that has grown to some size will grow on as the one before did.
         let expects_all = if self.is_empty() { at_once } else { body_needed > EXPECT_MORE_FROM };
         let grown = |capacity: usize, needed: usize, expected: usize, some: usize| match needed <= capacity {
             true => capacity,
@@ -302,21 +289,21 @@ impl OpenBatch {
         let mut too_large = false;
         for (body, events) in [generous, exact] {
             let body = Buffer::capacity_for(body);
-            let wanted = Self::charge_for(body, in_order) + self.receipt.bytes_with(events, range);
+            let wanted = Self::charge_for(body, in_order) + self.finalizer.bytes_with(events, range);
             too_large = wanted > batch_max && !self.is_empty();
             let more = wanted.saturating_sub(self.charge.bytes());
-            if too_large || self.charge.grow_for_push(more, of.standing).is_err() {
-                // Large pages for a few events each, moved again and again, cost more than to wait for those that
-                // come back. What the first event takes is reserved.
-                if of.under_way && body_needed > EXPECT_MORE_FROM && !self.is_empty() {
+            if too_large || self.charge.grow_for_push(more, target.health).is_err() {
+                // Moving large pages for a few events each costs more than waiting for the batches that come back.
+                // The room of the first event is reserved.
+                if target.is_under_way && body_needed > EXPECT_MORE_FROM && !self.is_empty() {
                     break;
                 }
                 continue;
             }
             let budget = self.charge.budget();
             let grown = self.body.grow_to(body, budget.buffers());
-            budget.settle_buffers();
-            let reserved = grown.is_ok() && self.receipt.make_room(events, range).is_ok();
+            budget.trim_buffers();
+            let reserved = grown.is_ok() && self.finalizer.reserve(events, range).is_ok();
             return if reserved { Ok(()) } else { Err(NotAdded::NoRoom) };
         }
         Err(if too_large { NotAdded::BatchFull } else { NotAdded::NoRoom })
@@ -326,40 +313,31 @@ impl OpenBatch {
         FIXED_CHARGE + if in_order { body } else { 2 * body }
     }
 
-    /// Memory that it would give back if it were given up; what its acks hold would stay.
-    pub fn bytes_to_free(&self) -> usize {
-        self.charge.bytes().saturating_sub(self.receipt.bytes_when_ended())
+    /// Memory that the batch gives back when it is dropped, in bytes. The memory of its acks stays.
+    pub fn droppable_bytes(&self) -> usize {
+        self.charge.bytes().saturating_sub(self.finalizer.ack_bytes())
     }
 
-    /// Throws the batch away, as if its events had never been pushed.
+    /// Takes the batch back, as if its events had never been pushed.
     pub fn cancel(self) {
-        self.receipt.cancel();
+        self.finalizer.cancel();
     }
 
-    /// Ends the batch: it takes no more events.
+    /// Seals the batch: it takes no more events.
     pub fn seal(self) -> Batch {
-        Batch {
-            id: self.id,
-            first_attempt: None,
-            last_attempt: None,
-            payload: Payload::Written {
-                body: self.body,
-                prefix_bytes: self.prefix_bytes,
-                in_order: self.in_order,
-            },
-            receipt: self.receipt,
-            charge: self.charge,
-        }
+        let body = WrittenBody { bytes: self.body, prefix_bytes: self.prefix_bytes, in_order: self.in_order };
+        Batch::new(self.id, body, self.finalizer, self.charge)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::message::Message;
     use crate::memory::{Account, Budget};
     use proptest::prelude::*;
 
-    const SITUATION: Situation = Situation { standing: Standing::GetsThrough, under_way: false };
+    const TARGET: TargetState = TargetState { health: Health::Healthy, is_under_way: false };
 
     fn event(message: &[u8], token: u64) -> NewEvent<'_> {
         NewEvent { message: Message::measure(message), token, range: None, split: None }
@@ -367,11 +345,11 @@ mod tests {
 
     fn open(ledger: &Arc<Ledger>, first: &[u8]) -> OpenBatch {
         let account = Account::new(Arc::new(Budget::new(8 << 20, 8 << 20, 0)));
-        let target = Target { prefix: b"prefix".to_vec(), ledger };
+        let target = BatchTarget { body_prefix: b"prefix".to_vec(), ledger };
         let mut charge = Charge::empty(&account);
-        let least = OpenBatch::least_charge(target.prefix.len(), &event(first, 0), ledger);
-        charge.grow_for_push(least, SITUATION.standing).expect("room");
-        OpenBatch::open(0, target, charge, Start::default(), Instant::now())
+        let min = OpenBatch::min_charge(target.body_prefix.len(), &event(first, 0), ledger);
+        charge.grow_for_push(min, TARGET.health).expect("room");
+        OpenBatch::open(0, target, charge, InitialCapacity::default(), Instant::now())
     }
 
     fn message() -> impl Strategy<Value = Vec<u8>> {
@@ -387,61 +365,61 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_event_written_at_once_is_written_as_any_other(
+        fn a_small_event_on_the_fast_path_is_written_as_any_other(
             acked in any::<bool>(),
             events in proptest::collection::vec((prop_oneof![9 => Just(0_i64), 1 => -3_i64..3], message()), 1..200),
         ) {
             let ledger = Arc::<Ledger>::default();
             if acked {
-                ledger.acks.ask();
+                ledger.acks.enable();
             }
             let (mut quick, mut plain) = (open(&ledger, &events[0].1), open(&ledger, &events[0].1));
-            let mut at_once = 0;
+            let mut fast = 0;
             for (token, (late, message)) in (0..).zip(&events) {
                 let timestamp_ms = 1_000_i64 + token as i64 / 2 - late;
-                prop_assert_eq!(plain.add(timestamp_ms, &event(message, token), SITUATION), Ok(()));
-                if quick.add_at_once(timestamp_ms, message, token) {
-                    at_once += 1;
+                prop_assert_eq!(plain.add(timestamp_ms, &event(message, token), TARGET), Ok(()));
+                if quick.try_add_small(timestamp_ms, message, token) {
+                    fast += 1;
                 } else {
-                    prop_assert_eq!(quick.add(timestamp_ms, &event(message, token), SITUATION), Ok(()));
+                    prop_assert_eq!(quick.add(timestamp_ms, &event(message, token), TARGET), Ok(()));
                 }
                 prop_assert_eq!(quick.body.bytes(), plain.body.bytes());
                 let state = |batch: &OpenBatch| (
                     (batch.events, batch.counted_bytes, batch.oldest_ms, batch.newest_ms),
-                    (batch.in_order, batch.charge.bytes(), batch.receipt.events(), batch.receipt.kept_bytes()),
+                    (batch.in_order, batch.charge.bytes(), batch.finalizer.events(), batch.finalizer.allocated_bytes()),
                 );
                 prop_assert_eq!(state(&quick), state(&plain));
             }
-            prop_assert!(at_once > 0 || events.len() < 50, "{} events, none at once", events.len());
+            prop_assert!(fast > 0 || events.len() < 50, "{} events, none on the fast path", events.len());
         }
     }
 
     #[test]
-    fn no_event_is_written_at_once_beyond_a_limit() {
+    fn the_fast_path_keeps_every_limit() {
         let ledger = Arc::<Ledger>::default();
         let of = |change: fn(&mut OpenBatch)| {
             let mut batch = open(&ledger, b"first");
-            batch.add(1_000, &event(&[b'x'; 1000], 0), SITUATION).expect("room");
+            batch.add(1_000, &event(&[b'x'; 1000], 0), TARGET).expect("room");
             batch.body.shorten(1000);
             change(&mut batch);
             batch
         };
-        assert!(of(|_| {}).add_at_once(1_000, b"second", 0));
-        assert!(!of(|_| {}).add_at_once(999, b"older", 0));
-        assert!(of(|_| {}).add_at_once(1_000 + BATCH_SPAN_MS, b"newer", 0));
-        assert!(!of(|_| {}).add_at_once(1_001 + BATCH_SPAN_MS, b"too new", 0));
-        assert!(!of(|_| {}).add_at_once(1_000, b"not \xff UTF-8", 0));
+        assert!(of(|_| {}).try_add_small(1_000, b"second", 0));
+        assert!(!of(|_| {}).try_add_small(999, b"older", 0));
+        assert!(of(|_| {}).try_add_small(1_000 + BATCH_SPAN_MS, b"newer", 0));
+        assert!(!of(|_| {}).try_add_small(1_001 + BATCH_SPAN_MS, b"too new", 0));
+        assert!(!of(|_| {}).try_add_small(1_000, b"not \xff UTF-8", 0));
         assert!(
-            !of(|_| {}).add_at_once(1_000, &[b'x'; 170], 0),
-            "if all of it were escaped, it would not fit"
+            !of(|_| {}).try_add_small(1_000, &[b'x'; 170], 0),
+            "it would not fit if every byte needed an escape"
         );
-        assert!(of(|batch| batch.events = BATCH_EVENTS_MAX - 1).add_at_once(1_000, b"last", 0));
-        assert!(!of(|batch| batch.events = BATCH_EVENTS_MAX).add_at_once(1_000, b"too many", 0));
-        assert!(of(|batch| batch.counted_bytes = BATCH_BYTES_MAX - 30).add_at_once(1_000, b"last", 0));
-        assert!(!of(|batch| batch.counted_bytes = BATCH_BYTES_MAX - 30).add_at_once(1_000, b"large", 0));
+        assert!(of(|batch| batch.events = BATCH_EVENTS_MAX - 1).try_add_small(1_000, b"last", 0));
+        assert!(!of(|batch| batch.events = BATCH_EVENTS_MAX).try_add_small(1_000, b"too many", 0));
+        assert!(of(|batch| batch.counted_bytes = BATCH_BYTES_MAX - 30).try_add_small(1_000, b"last", 0));
+        assert!(!of(|batch| batch.counted_bytes = BATCH_BYTES_MAX - 30).try_add_small(1_000, b"large", 0));
         let mut unasked = of(|_| {});
-        ledger.acks.ask();
-        assert!(!unasked.add_at_once(1_000, b"asked for an ack since", 0));
-        assert!(!of(|_| {}).add_at_once(1_000, b"no room for its token", 0));
+        ledger.acks.enable();
+        assert!(!unasked.try_add_small(1_000, b"asked for an ack since", 0));
+        assert!(!of(|_| {}).try_add_small(1_000, b"no room for its token", 0));
     }
 }

@@ -9,8 +9,8 @@ use std::time::Instant;
 use super::boundary::{self, Fault, enter};
 use super::sink::{cwl_sink, with_signals_blocked};
 use super::status::cwl_status;
-use crate::ack::{Ack, AckSignal, Outcome, Reason};
-use crate::logs_api::ApiError;
+use crate::outcome::{Ack, AckSignal, Outcome, Reason};
+use crate::service::ApiError;
 use crate::sink::AckError;
 use crate::threads;
 
@@ -251,7 +251,7 @@ impl Told {
         let mut last: Option<&Arc<ApiError>> = None;
         let mut pointers = (null(), null());
         let told = acks.iter().map(|ack| {
-            let error = ack.ending.error.as_ref();
+            let error = ack.resolution.error.as_ref();
             let same = matches!((error, last), (Some(error), Some(last)) if Arc::ptr_eq(error, last));
             if !same {
                 last = error;
@@ -270,8 +270,8 @@ impl Told {
             cwl_ack {
                 struct_size: size_of::<cwl_ack>(),
                 token: ack.token,
-                outcome: outcome(ack.ending.reason.outcome()),
-                reason: reason(ack.ending.reason),
+                outcome: outcome(ack.resolution.reason.outcome()),
+                reason: reason(ack.resolution.reason),
                 error_code: pointers.0,
                 error_message: pointers.1,
             }
@@ -300,7 +300,7 @@ fn reason(reason: Reason) -> cwl_reason {
         Reason::TriedTooLong => cwl_reason::CWL_REASON_TRIED_TOO_LONG,
         Reason::Overflow => cwl_reason::CWL_REASON_OVERFLOW,
         Reason::Shutdown => cwl_reason::CWL_REASON_SHUTDOWN,
-        Reason::Defect => cwl_reason::CWL_REASON_DEFECT,
+        Reason::InternalError => cwl_reason::CWL_REASON_DEFECT,
     }
 }
 

@@ -9,7 +9,8 @@ use super::boundary::{self, Fault, enter};
 use super::sink::{SinkValue, cwl_sink, cwl_target};
 use super::source::cwl_source;
 use super::status::cwl_status;
-use crate::engine::{Event, PushError};
+use crate::batch::Event;
+use crate::engine::PushError;
 use crate::sink::Sink;
 
 /// One event. Set `struct_size` to `sizeof(cwl_event)` and everything not used to 0.

@@ -11,9 +11,9 @@ use super::config::cwl_config;
 use super::event::refused;
 use super::status::cwl_status;
 use crate::config::Config;
-use crate::queue::Queue;
+use crate::report::stats::Snapshot;
 use crate::sink::{OpenError, Sink, WaitError};
-use crate::stats::Snapshot;
+use crate::target::Queue;
 
 /// A sink: queues, threads and connections of its own. Opaque. Every function that takes one may be called
 /// from any thread, several at the same time, but for `cwl_sink_free`. Several sinks in one process are

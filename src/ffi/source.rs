@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::boundary::{self, Fault, Kind, enter};
 use super::sink::cwl_sink;
 use super::status::cwl_status;
-use crate::offsets::Source;
 use crate::sink::Sink;
+use crate::sources::Source;
 
 /// A source of events, such as a file or a queue, whose offsets the sink keeps. Opaque. May be used by several
 /// threads at the same time, but for `cwl_source_free`.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cwl_sink::ack::Reason;
-use cwl_sink::queue::Queue;
+use cwl_sink::outcome::Reason;
+use cwl_sink::target::Queue;
 use std::sync::Weak;
 use tokio::time::Instant;
 
@@ -225,7 +225,7 @@ impl Books {
             let begin_here = *offset.get_or_insert(*begin) == *begin;
             let ended = self.events[*event].ack.as_ref();
             let passed =
-                ended.is_some_and(|(reason, _)| reason.outcome() != cwl_sink::ack::Outcome::Abandoned);
+                ended.is_some_and(|(reason, _)| reason.outcome() != cwl_sink::outcome::Outcome::Abandoned);
             if !begin_here || !passed {
                 break;
             }

@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use cwl_sink::breaker::State;
+use cwl_sink::batch::Event as Pushed;
 use cwl_sink::config::{Emf, Oversize, WhenFull};
-use cwl_sink::countdown::Countdown;
-use cwl_sink::engine::{Engine, Event as Pushed, Parts, PushError};
+use cwl_sink::engine::{Dependencies, Engine, PushError};
 use cwl_sink::limits;
-use cwl_sink::offsets::Source;
+use cwl_sink::sources::Source;
 use cwl_sink::sources::Sources;
+use cwl_sink::target::breaker::BreakerState;
+use cwl_sink::wait_group::WaitGroup;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
@@ -31,7 +32,7 @@ pub struct Driver {
     sources: Vec<Arc<Source>>,
     /// What was refused for want of room, one lane a source and one for the rest.
     lanes: Vec<Lane>,
-    flushes: Vec<(Arc<Countdown>, usize)>,
+    flushes: Vec<(Arc<WaitGroup>, usize)>,
     acks_asked: bool,
 }
 
@@ -43,9 +44,13 @@ impl Driver {
         let sources = Sources::default();
         let open = |index: usize| sources.open(&format!("source{index}")).map_err(|error| error.to_string());
         let opened = (0..scenario.sources).map(open).collect::<Result<Vec<_>, _>>()?;
-        let parts =
-            Parts { api: Arc::new(service.clone()), clock: clock.clone(), sources, seed: scenario.seed };
-        let engine = Engine::start(scenario.config.clone(), parts, &Handle::current());
+        let dependencies = Dependencies {
+            api: Arc::new(service.clone()),
+            clock: clock.clone(),
+            sources,
+            seed: scenario.seed,
+        };
+        let engine = Arc::new(Engine::start(scenario.config.clone(), dependencies, &Handle::current()));
         service.world().engine = Arc::downgrade(&engine);
         let mut driver = Driver {
             service,
@@ -65,7 +70,7 @@ impl Driver {
     }
 
     fn ask(&mut self) {
-        self.engine.acks().ask();
+        self.engine.acks().enable();
         self.acks_asked = true;
     }
 
@@ -323,9 +328,9 @@ impl Driver {
         let mut world = self.service.world();
         let at = world.tick().at;
         for ack in acks {
-            world.note("ack", &[ack.token, ack.ending.reason as u64]);
-            let code = ack.ending.error.as_ref().and_then(|error| error.code.clone());
-            world.books.acked(ack.token, ack.ending.reason, code, at)?;
+            world.note("ack", &[ack.token, ack.resolution.reason as u64]);
+            let code = ack.resolution.error.as_ref().and_then(|error| error.code.clone());
+            world.books.acked(ack.token, ack.resolution.reason, code, at)?;
         }
         Ok(())
     }
@@ -428,8 +433,10 @@ impl Driver {
             let Some(queue) = line.queue.upgrade() else { continue };
             let state = queue.snapshot();
             let stuck = match state.breaker {
-                State::Closed | State::HalfOpen(None) => state.in_flight + state.waiting_batches > 0,
-                State::Open(_) | State::HalfOpen(Some(_)) => true,
+                BreakerState::Closed | BreakerState::HalfOpen(None) => {
+                    state.in_flight + state.waiting_batches > 0
+                }
+                BreakerState::Open(_) | BreakerState::HalfOpen(Some(_)) => true,
             };
             if stuck {
                 return Err(format!("{} is stuck after all faults ended: {state:?}", line.name()));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cwl_sink::ack::{Outcome, Reason};
+use cwl_sink::outcome::{Outcome, Reason};
 
 use crate::books::{Batch, Event};
 use crate::driver::Driver;
@@ -139,7 +139,7 @@ fn why_not(world: &World, event: &Event, reason: Reason, code: Option<&str>) -> 
             }
             None
         }
-        Reason::Defect => {
+        Reason::InternalError => {
             if any_batch(&|batch| batch.panicked) || world.renewals_panicked > 0 {
                 return None;
             }

@@ -3,8 +3,8 @@
 //! The meanings are written down here once more, apart from the library's table, so that the two can disagree. A
 //! row that is new in the library's table makes every run fail until it is written down here too.
 
-use cwl_sink::logs_api::{ApiError, Failure};
-use cwl_sink::retry::BY_CODE;
+use cwl_sink::schedule::service_errors::SERVICE_ERRORS;
+use cwl_sink::service::{ApiError, Failure};
 
 /// What becomes of a batch after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ pub fn not_sent() -> ApiError {
 /// One of each: all rows of the library's table, and what is judged by status or transport.
 pub fn all() -> Vec<ApiError> {
     let mut all = Vec::new();
-    for (code, _) in BY_CODE {
+    for code in SERVICE_ERRORS.iter().map(|row| row.code) {
         assert!(by_code(code).is_some(), "{code} is new in the table: say in faults.rs what it must mean");
         all.push(error(Failure::Answered, Some(code), Some(400)));
     }

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::time::Duration;
 
-use cwl_sink::ack::Reason;
 use cwl_sink::limits;
-use cwl_sink::logs_api::{ApiError, Failure, PutLogEvents, RejectedEvents};
-use cwl_sink::retry::may_be_the_clock;
+use cwl_sink::outcome::Reason;
+use cwl_sink::schedule::service_errors::may_be_clock;
+use cwl_sink::service::{ApiError, Failure, PutLogEvents, RejectedEvents};
 use serde::Deserialize;
 
 use crate::books::{Batch, message, token_of};
@@ -470,7 +470,7 @@ impl World {
                 batch.never = true;
                 self.attempt_ended(line, key, End::Final, Pause::No);
             }
-            Means::Pause if was_probe && may_be_the_clock(error) && !clock_tried => {
+            Means::Pause if was_probe && may_be_clock(error) && !clock_tried => {
                 (batch.clock_tried, batch.continues) = (true, true);
             }
             Means::Pause => {

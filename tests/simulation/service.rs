@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cwl_sink::logs_api::{Answer, ApiError, LogsApi, PutLogEvents, RejectedEvents};
+use cwl_sink::service::{Answer, ApiError, LogsApi, NewGroup, PutLogEvents, RejectedEvents};
 use tokio::time::sleep;
 
 use crate::faults::{self, Means, meaning};
@@ -114,8 +114,8 @@ impl LogsApi for Service {
         })
     }
 
-    fn create_log_group<'a>(&'a self, group: &'a str) -> Answer<'a, ()> {
-        Box::pin(self.create(Creating::Group, group, ""))
+    fn create_log_group<'a>(&'a self, group: NewGroup<'a>) -> Answer<'a, ()> {
+        Box::pin(self.create(Creating::Group, group.name, ""))
     }
 
     fn create_log_stream<'a>(&'a self, group: &'a str, stream: &'a str) -> Answer<'a, ()> {

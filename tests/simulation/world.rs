@@ -8,7 +8,7 @@ use std::time::Duration;
 use cwl_sink::clock::Clock;
 use cwl_sink::config::WhenFull;
 use cwl_sink::engine::Engine;
-use cwl_sink::logs_api::ApiError;
+use cwl_sink::service::ApiError;
 use tokio::time::Instant;
 
 use crate::books::{Books, Line};

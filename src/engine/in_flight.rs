@@ -1,0 +1,245 @@
+//! A batch that is out of its queue, in the hands of a worker.
+//!
+//! The batch comes back in exactly one way: finalized, requeued for another attempt, or parked. When it is dropped without
+//! that, by a panic or a cancelled task, its events are finalized as abandoned.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::shared::Shared;
+use crate::batch::Batch;
+use crate::outcome::{Reason, Resolution};
+use crate::report::transitions::NewFailure;
+use crate::schedule::backoff::Backoff;
+use crate::schedule::service_errors::words;
+use crate::service::{ApiError, RejectedEvents, RequestBody};
+use crate::target::Queue;
+use crate::target::queue::LastError;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    /// `None` once the batch has come back.
+    batch: Option<Batch>,
+}
+
+impl InFlight {
+    /// A batch that was just taken from its queue.
+    pub(super) fn new(shared: Arc<Shared>, queue: Arc<Queue>, batch: Batch) -> Self {
+        InFlight { shared, queue, batch: Some(batch) }
+    }
+
+    /// The queue that the batch came from.
+    pub(super) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    /// Notes an attempt and returns the body to send.
+    pub(super) fn begin_attempt(&mut self) -> Option<RequestBody> {
+        let compression = self.shared.config.compression();
+        let batch = self.batch.as_mut()?;
+        batch.note_attempt(Instant::now());
+        Some(batch.body(compression))
+    }
+
+    /// Finalizes a batch that the service took, except its `rejected` events.
+    pub(super) fn finalize_delivered(mut self, rejected: RejectedEvents) {
+        let Some(batch) = self.batch.take() else { return };
+        let events = batch.events();
+        let effects = self.queue.finalize_delivered(batch, rejected);
+        self.shared.apply(&self.queue, effects);
+        let refused = rejected.count(events);
+        if refused > 0 {
+            warn!(
+                "{}: the service refused {refused} of {events} events by their age (too old, too new or past the group's retention)",
+                self.queue.name()
+            );
+        }
+    }
+
+    /// Drops a batch that the service will never take.
+    pub(super) fn drop_refused(mut self, why: &ApiError) {
+        let Some(batch) = self.batch.take() else { return };
+        let events = batch.events();
+        self.finalize(batch, Reason::NotRetryable, why);
+        warn!("{}: {events} events are dropped, since they cannot be retried: {why}", self.queue.name());
+    }
+
+    /// Requeues a batch that failed, for another attempt after a back-off. Finalizes it instead when it was tried for too
+    /// long, or when the sink will be shut down before the next attempt.
+    pub(super) fn retry_later(mut self, backoff: Backoff, why: &ApiError) {
+        let Some(batch) = self.batch.take() else { return };
+        let was_closing = self.shared.is_closing();
+        // A batch that was in flight when the sink began to close gets one last attempt at once.
+        let is_last_attempt_due =
+            batch.last_attempt().is_some_and(|attempt| self.shared.closing_began_after(attempt));
+        let delay = match is_last_attempt_due {
+            true => Duration::ZERO,
+            false => self.shared.delay(backoff, self.queue.consecutive_failures()),
+        };
+        let due = Instant::now() + delay;
+        let Some(batch) = self.unless_too_late(batch, due, why) else { return };
+        self.shared.stats.count_retried_batch();
+        let effects = self.queue.requeue_failed(batch, self.last_error(why), due);
+        let (generation, is_new_failure) = (effects.breaker_opened, effects.is_new_failure);
+        self.shared.apply(&self.queue, effects);
+        let Some(generation) = generation else { return };
+        match self.shared.retries.push(due, self.queue.clone(), generation) {
+            // The sink began to close between the choice of the delay and now.
+            Ok(()) if self.shared.is_closing() && !was_closing => {
+                let effects = self.queue.make_retry_due();
+                self.shared.apply(&self.queue, effects);
+            }
+            Ok(()) if is_new_failure => {
+                let failure = NewFailure { error: why, words: words(why), next_attempt_in: delay };
+                self.shared.transitions.failing(&self.shared.registry, &self.queue, &failure);
+            }
+            Ok(()) => debug!("{}: {why}; next try in {:.1} s", self.queue.name(), delay.as_secs_f64()),
+            Err(_closed) => {
+                let effects = self.queue.abandon();
+                self.shared.apply(&self.queue, effects);
+            }
+        }
+    }
+
+    /// Requeues a batch that failed by no fault of its target. It is sent when the endpoint is due again, at `due`.
+    pub(super) fn requeue(mut self, due: Instant, why: &ApiError) {
+        let Some(batch) = self.batch.take() else { return };
+        let Some(batch) = self.unless_too_late(batch, due, why) else {
+            if self.shared.closes_before(due) {
+                // No request to any target can go out before the shutdown.
+                self.shared.abandon_all();
+            }
+            return;
+        };
+        self.shared.stats.count_retried_batch();
+        let effects = self.queue.requeue(batch, self.last_error(why));
+        self.shared.apply(&self.queue, effects);
+    }
+
+    /// Returns the batch if it may be tried again at `due`. Finalizes it when that would be too late.
+    fn unless_too_late(&self, batch: Batch, due: Instant, why: &ApiError) -> Option<Batch> {
+        let max_age = self.shared.config.retry_max_age;
+        let reason = if batch.first_attempt().is_some_and(|first| due > first + max_age) {
+            Reason::TriedTooLong
+        } else if self.shared.closes_before(due) {
+            Reason::Shutdown
+        } else {
+            return Some(batch);
+        };
+        let events = batch.events();
+        self.finalize(batch, reason, why);
+        if reason == Reason::TriedTooLong {
+            let (name, seconds) = (self.queue.name(), max_age.as_secs());
+            warn!("{name}: {events} events are dropped after {seconds} s of attempts: {why}");
+        }
+        None
+    }
+
+    fn last_error(&self, why: &ApiError) -> LastError {
+        LastError { error: Arc::new(why.clone()), at_ms: self.shared.clock.now_ms() }
+    }
+
+    fn finalize(&self, batch: Batch, reason: Reason, why: &ApiError) {
+        let error = Some(Arc::new(why.clone()));
+        let effects = self.queue.finalize(batch, Resolution { reason, error });
+        self.shared.apply(&self.queue, effects);
+    }
+
+    /// Parks a batch whose group is being created by another attempt. Logs nothing: the caller holds a lock.
+    pub(super) fn park(mut self) {
+        let Some(batch) = self.batch.take() else { return };
+        self.queue.park(batch);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            let effects = self.queue.finalize(batch, self.shared.cut_off_reason().into());
+            self.shared.apply(&self.queue, effects);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::task::{Context, Waker};
+
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::batch::Event;
+    use crate::clock::SystemClock;
+    use crate::config::Config;
+    use crate::engine::permit::Permit;
+    use crate::engine::{Dependencies, Engine, sender};
+    use crate::schedule::pool::NextGrant;
+    use crate::service::{Answer, LogsApi, NewGroup, PutLogEvents};
+    use crate::sources::Sources;
+
+    /// A service that never answers.
+    struct Silent;
+
+    impl LogsApi for Silent {
+        fn put_log_events<'a>(&'a self, _: PutLogEvents<'a>) -> Answer<'a, RejectedEvents> {
+            Box::pin(pending())
+        }
+        fn create_log_group<'a>(&'a self, _: NewGroup<'a>) -> Answer<'a, ()> {
+            Box::pin(pending())
+        }
+        fn create_log_stream<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, ()> {
+            Box::pin(pending())
+        }
+        fn put_retention_policy<'a>(&'a self, _: &'a str, _: u32) -> Answer<'a, ()> {
+            Box::pin(pending())
+        }
+        fn renew_credentials(&self) -> Answer<'_, ()> {
+            Box::pin(pending())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_is_cancelled_ends_its_events_and_lets_the_target_go_on() {
+        let dependencies = Dependencies {
+            api: Arc::new(Silent),
+            clock: Arc::new(SystemClock),
+            sources: Sources::default(),
+            seed: 1,
+        };
+        let engine = Engine::start(Config::default(), dependencies, &Handle::current());
+        engine.acks().enable();
+        let queue = engine.target(Some("g"), Some("s")).expect("a queue");
+        let event = Event { timestamp_ms: None, message: b"m", token: 7, range: None };
+        engine.push(&queue, &event).expect("pushed");
+        let shared = engine.shared.clone();
+        let effects = queue.make_open_batch_due();
+        shared.apply(&queue, effects);
+        let NextGrant::Grant(grant) = shared.pool.next(|_| 0) else { panic!("the target may send") };
+        let class = grant.class;
+        let permit = Permit::new(shared.clone(), grant);
+        let batch = queue.take_batch(class).0.expect("a batch that may go");
+        let flight = InFlight::new(shared.clone(), queue.clone(), batch);
+        let mut attempt = Box::pin(sender::attempt(shared, permit, flight));
+        assert!(attempt.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(engine.snapshot().pending_events, 1);
+
+        drop(attempt);
+
+        let acks = engine.acks().take(9, Some(std::time::Instant::now()));
+        let acked: Vec<_> = acks.iter().map(|ack| (ack.token, ack.resolution.reason)).collect();
+        assert_eq!(acked, [(7, Reason::InternalError)]);
+        let snapshot = engine.snapshot();
+        assert_eq!((snapshot.pending_events, snapshot.abandoned_events), (0, 1));
+        assert_eq!((snapshot.requests_in_flight, snapshot.buffered_bytes), (0, 0));
+        engine.push(&queue, &event).expect("pushed");
+        let effects = queue.make_open_batch_due();
+        assert!(effects.ready.is_some(), "the target may send its next batch");
+    }
+}

@@ -1,0 +1,203 @@
+//! The way in of an event, up to the moment when its batch may be sent.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::Engine;
+use crate::batch::fit::{self, Fitted};
+use crate::batch::{Event, Message, NewEvent, Scratch};
+use crate::config::WhenFull;
+use crate::health::Health;
+use crate::limits::{self, is_accepted_timestamp};
+use crate::outcome::SplitEvent;
+use crate::sources::SourceRange;
+use crate::target::queue::Refusal;
+use crate::target::{Effects, Queue};
+
+/// The reason why an event was not accepted. Nothing of it is kept then.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the text of each variant says it")]
+pub enum PushError {
+    #[error(
+        "the message is empty; CloudWatch Logs takes messages of 1 to {} bytes",
+        limits::MESSAGE_BYTES_MAX
+    )]
+    Empty,
+    #[error("the event's offsets go from {begin} to {end}; the end must be greater")]
+    BadRange { begin: u64, end: u64 },
+    #[error(
+        "the message has {bytes} bytes as UTF-8; CloudWatch Logs takes at most {}",
+        limits::MESSAGE_BYTES_MAX
+    )]
+    TooLarge { bytes: usize },
+    #[error(
+        "the event takes {needs} bytes of memory, and a target may hold {limit} (buffer_max_bytes, target_buffer_max_bytes)"
+    )]
+    NeverFits { needs: usize, limit: usize },
+    #[error("timestamp_ms is {timestamp_ms}; allowed are milliseconds since 1970, or 0 for none")]
+    NegativeTimestamp { timestamp_ms: i64 },
+    #[error("timestamp_ms is {timestamp_ms}, {} s ago; CloudWatch Logs takes events of at most 14 days", (now_ms - timestamp_ms) / 1000)]
+    TooOld { timestamp_ms: i64, now_ms: i64 },
+    #[error("timestamp_ms is {timestamp_ms}, {} s ahead; CloudWatch Logs takes events of at most 2 hours", (timestamp_ms - now_ms) / 1000)]
+    TooNew { timestamp_ms: i64, now_ms: i64 },
+    #[error("the event has no {0}, and the option {0} is not set")]
+    NoTarget(&'static str),
+    #[error("{0}")]
+    BadName(String),
+    #[error(
+        "no room: {buffered} of {limit} bytes (buffer_max_bytes) are taken, {held} of them by this target"
+    )]
+    Full { buffered: usize, limit: usize, held: usize },
+    #[error("the sink is shut down")]
+    Closed,
+}
+
+#[cold]
+fn refused_timestamp(timestamp_ms: i64, now_ms: i64) -> PushError {
+    match timestamp_ms {
+        ..0 => PushError::NegativeTimestamp { timestamp_ms },
+        _ if timestamp_ms < now_ms => PushError::TooOld { timestamp_ms, now_ms },
+        _ => PushError::TooNew { timestamp_ms, now_ms },
+    }
+}
+
+impl Engine {
+    /// Pushes one event; never blocks. The error is boxed to keep the success path small. [`PushError::Full`] is for the
+    /// caller to wait out, if that is what `when_full` asks for.
+    pub fn push(&self, queue: &Arc<Queue>, event: &Event<'_>) -> Result<(), Box<PushError>> {
+        if event.message.is_empty() {
+            return Err(PushError::Empty.into());
+        }
+        let now_ms = match event.timestamp_ms {
+            Some(_) => self.shared.clock.coarse_now_ms(),
+            None => self.shared.clock.now_ms(),
+        };
+        if let Some(timestamp_ms) = event.timestamp_ms
+            && !is_accepted_timestamp(timestamp_ms, now_ms)
+        {
+            return Err(refused_timestamp(timestamp_ms, now_ms).into());
+        }
+        if let Some((_, begin, end)) = event.range
+            && begin >= end
+        {
+            return Err(PushError::BadRange { begin, end }.into());
+        }
+        if fit::is_emf(self.shared.config.emf, event.message) {
+            let queue = self.shared.registry.emf_queue(queue).ok_or(PushError::Closed)?;
+            return self.push_fitted(&queue, event, now_ms);
+        }
+        self.push_fitted(queue, event, now_ms)
+    }
+
+    /// Makes the message fit the limits of the service and pushes it, in pieces if necessary.
+    fn push_fitted(&self, queue: &Arc<Queue>, event: &Event<'_>, now_ms: i64) -> Result<(), Box<PushError>> {
+        if event.message.len() > limits::MESSAGE_BYTES_MAX / 3 {
+            // The message may be too long, if bytes that are not UTF-8 grow to U+FFFD.
+            return self.push_long(queue, event, now_ms);
+        }
+        let mut effects = Effects::default();
+        if queue.try_push_small(event, now_ms, &mut effects) {
+            if !effects.is_empty() {
+                self.shared.apply(queue, effects);
+            }
+            return Ok(());
+        }
+        let mut scratch = Scratch::of_thread();
+        let message = Message::write(event.message, &mut scratch);
+        self.push_pieces(queue, event.timestamp_ms, &[NewEvent::whole(message, event)], now_ms)
+    }
+
+    fn push_long(&self, queue: &Arc<Queue>, event: &Event<'_>, now_ms: i64) -> Result<(), Box<PushError>> {
+        let timestamp_ms = event.timestamp_ms;
+        match fit::fit(self.shared.config.oversize, self.shared.budget.charge_max(), event.message) {
+            Fitted::Whole(message) => {
+                self.push_pieces(queue, timestamp_ms, &[NewEvent::whole(message, event)], now_ms)
+            }
+            Fitted::Cut(text) => {
+                let message = Message::measure(text.as_bytes());
+                self.push_pieces(queue, timestamp_ms, &[NewEvent::whole(message, event)], now_ms)?;
+                self.shared.stats.count_truncated_event();
+                Ok(())
+            }
+            Fitted::Pieces(text, places) => {
+                let split = SplitEvent::new(places.len() - 1, event.range.map(SourceRange::new));
+                let piece = |place: &[usize]| NewEvent {
+                    message: Message::measure(&text.as_bytes()[place[0]..place[1]]),
+                    token: event.token,
+                    range: None,
+                    split: Some(split.clone()),
+                };
+                let pieces: Vec<_> = places.windows(2).map(piece).collect();
+                self.push_pieces(queue, timestamp_ms, &pieces, now_ms)
+            }
+            Fitted::TooLong(bytes) => Err(PushError::TooLarge { bytes }.into()),
+            Fitted::NeverFits { needs, limit } => Err(PushError::NeverFits { needs, limit }.into()),
+        }
+    }
+
+    fn push_pieces(
+        &self,
+        queue: &Arc<Queue>,
+        timestamp_ms: Option<i64>,
+        pieces: &[NewEvent<'_>],
+        now_ms: i64,
+    ) -> Result<(), Box<PushError>> {
+        // The newest metrics count most, so the oldest make room and the host does not wait.
+        let drop_oldest = self.shared.config.when_full == WhenFull::DropOldest || queue.is_emf();
+        loop {
+            let mut effects = Effects::default();
+            let pushed = queue.push(timestamp_ms, pieces, now_ms, drop_oldest, &mut effects);
+            if !effects.is_empty() {
+                self.shared.apply(queue, effects);
+            }
+            match pushed {
+                Ok(()) => return Ok(()),
+                Err(Refusal::Closed) => return Err(PushError::Closed.into()),
+                Err(Refusal::NeverFits { needs, limit }) => {
+                    return Err(PushError::NeverFits { needs, limit }.into());
+                }
+                Err(Refusal::Full) if drop_oldest && self.drop_oldest_of_others(queue, pieces) => continue,
+                Err(Refusal::Full) => return Err(self.full(queue).into()),
+            }
+        }
+    }
+
+    /// The error of a push without room. Makes open batches due when nothing else would make room.
+    fn full(&self, queue: &Queue) -> PushError {
+        let shared = &*self.shared;
+        // A failing target has its share. The batches of others are not sent early for its sake.
+        let fails = queue.health() == Health::Failing;
+        if !fails && !shared.stats.is_sending() && shared.pool.is_empty() {
+            shared.timers.flush_all();
+        }
+        let (limit, held) = (shared.config.buffer_max_bytes, queue.buffered_bytes());
+        PushError::Full { buffered: shared.budget.used(), limit, held }
+    }
+
+    /// Drops the oldest batch of another target, for a target that has nothing left to drop. The target with the most
+    /// droppable memory comes first. A target that is not healthy takes nothing from healthy ones. Metrics take only from
+    /// metrics, unless the host wants the oldest events dropped anyway. Returns false, and drops nothing, when that would
+    /// not make the room.
+    fn drop_oldest_of_others(&self, pushed: &Queue, pieces: &[NewEvent<'_>]) -> bool {
+        let shared = &*self.shared;
+        let health = pushed.health();
+        let may_lose = |queue: &Arc<Queue>| {
+            (health == Health::Healthy || queue.health() != Health::Healthy)
+                && (shared.config.when_full == WhenFull::DropOldest || queue.is_emf())
+        };
+        let others = shared.registry.all().into_iter().filter(may_lose);
+        let mut others: Vec<_> = others.map(|queue| (queue.droppable_bytes(), queue)).collect();
+        others.sort_by_key(|(bytes, _)| Reverse(*bytes));
+        let droppable: usize = others.iter().map(|(bytes, _)| bytes).sum();
+        let used = shared.budget.used().saturating_sub(droppable);
+        let held = pushed.buffered_bytes();
+        shared.budget.admits(health, held, pushed.min_charge(pieces), used)
+            && others.iter().any(|(_, queue)| {
+                let oldest = queue.drop_oldest();
+                shared.apply(queue, oldest.effects);
+                oldest.dropped
+            })
+    }
+}

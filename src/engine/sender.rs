@@ -1,0 +1,146 @@
+//! One attempt to send one batch, and the conclusions from its answer.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::create::{Creation, create_target};
+use super::in_flight::InFlight;
+use super::permit::Permit;
+use super::shared::Shared;
+use crate::schedule::backoff::Backoff;
+use crate::schedule::service_errors::{Verdict, classify, may_be_clock};
+use crate::service::{ApiError, Failure, PutLogEvents, RejectedEvents};
+use crate::target::queue::Throttling;
+
+/// Sends the batch once. When its group or stream is missing and may be created, creates it and sends the batch again at
+/// once. A cancelled attempt counts as one without an answer.
+pub(super) async fn attempt(shared: Arc<Shared>, permit: Permit, mut flight: InFlight) {
+    let first = match permit.is_probe() {
+        true => probe(&shared, &permit, &mut flight).await,
+        false => put(&shared, &permit, &mut flight).await,
+    };
+    let error = match first {
+        Ok(rejected) => return finish_delivered(permit, flight, rejected),
+        Err(error) => error,
+    };
+    let may_create = shared.config.create_log_stream && !flight.queue().was_recently_created(Instant::now());
+    if classify(&error) != Verdict::Create || !may_create {
+        return finish_failed(&shared, permit, flight, &error);
+    }
+    create_and_send(&shared, permit, flight).await;
+}
+
+/// Creates what is missing and sends the batch again.
+async fn create_and_send(shared: &Arc<Shared>, mut permit: Permit, flight: InFlight) {
+    // The endpoint answered, so nobody has to wait for the requests that follow.
+    permit.on_answer();
+    let queue = flight.queue().clone();
+    let Some((mut flight, creation)) = Creation::begin(shared, flight) else { return };
+    permit.on_sent_again();
+    let created = or_cancelled(&permit, create_target(shared, &queue)).await;
+    if created.is_ok() {
+        queue.note_created(Instant::now());
+    }
+    drop(creation);
+    match created {
+        Ok(()) => {
+            permit.on_sent_again();
+            match put(shared, &permit, &mut flight).await {
+                Ok(rejected) => finish_delivered(permit, flight, rejected),
+                Err(error) => finish_failed(shared, permit, flight, &error),
+            }
+        }
+        // A create that fails says nothing about the events: they are kept, whatever the error is.
+        Err(error) => match classify(&error) {
+            Verdict::Drop | Verdict::Delivered => flight.retry_later(Backoff::Short, &error),
+            // Creates have a quota of their own: targets whose stream exists need not slow down.
+            Verdict::Throttle => {
+                shared.stats.count_throttled_request();
+                permit.on_answer();
+                flight.retry_later(Backoff::Long, &error);
+            }
+            _ => finish_failed(shared, permit, flight, &error),
+        },
+    }
+}
+
+/// Waits for the answer, or for the end of the permit if that comes first.
+async fn or_cancelled<T>(
+    permit: &Permit,
+    answer: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    tokio::select! {
+        biased;
+        answer = answer => answer,
+        () = permit.cancelled() => Err(ApiError {
+            failure: Failure::TimedOut,
+            code: None,
+            status: None,
+            message: "cancelled, since too many requests were slow at once".into(),
+        }),
+    }
+}
+
+/// Sends the probe of the endpoint, with credentials that are looked for again. The SDK learns the error of the clock from
+/// the answer to the first request with them, so a request that fails because of the clock is sent once more.
+async fn probe(shared: &Shared, permit: &Permit, flight: &mut InFlight) -> Result<RejectedEvents, ApiError> {
+    or_cancelled(permit, shared.api.renew_credentials()).await?;
+    match put(shared, permit, flight).await {
+        Err(error) if may_be_clock(&error) => put(shared, permit, flight).await,
+        answer => answer,
+    }
+}
+
+fn finish_delivered(mut permit: Permit, flight: InFlight, rejected: RejectedEvents) {
+    permit.on_delivered();
+    flight.finalize_delivered(rejected);
+}
+
+/// Decides who is at fault: the endpoint, which then pauses or slows all targets, or the target, which then waits alone.
+fn finish_failed(shared: &Shared, mut permit: Permit, flight: InFlight, error: &ApiError) {
+    let verdict = classify(error);
+    match verdict {
+        Verdict::Pause => {
+            let until = permit.on_endpoint_failure(error);
+            return flight.requeue(until, error);
+        }
+        Verdict::Throttle => {
+            shared.stats.count_throttled_request();
+            return match permit.on_throttled() {
+                Throttling::Account => flight.requeue(Instant::now(), error),
+                Throttling::Target => flight.retry_later(Backoff::Long, error),
+            };
+        }
+        _ if error.is_unanswered() => {
+            if let Some(until) = permit.on_unanswered(error) {
+                return flight.requeue(until, error);
+            }
+        }
+        _ => permit.on_answer(),
+    }
+    match verdict {
+        Verdict::Delivered => flight.finalize_delivered(RejectedEvents::default()),
+        Verdict::Drop => flight.drop_refused(error),
+        Verdict::Retry(backoff) => flight.retry_later(backoff, error),
+        Verdict::Create | Verdict::Pause | Verdict::Throttle => flight.retry_later(Backoff::Short, error),
+    }
+}
+
+async fn put(shared: &Shared, permit: &Permit, flight: &mut InFlight) -> Result<RejectedEvents, ApiError> {
+    let Some(body) = flight.begin_attempt() else { return Ok(RejectedEvents::default()) };
+    let queue = flight.queue();
+    let bytes = body.bytes.len();
+    let request = PutLogEvents { group: queue.group(), stream: queue.stream(), body, emf: queue.is_emf() };
+    let _request = shared.stats.begin_request(bytes);
+    let answer = or_cancelled(permit, shared.api.put_log_events(request)).await;
+    match &answer {
+        Ok(_) => debug!("{}: {bytes} bytes delivered", queue.name()),
+        Err(error) => {
+            shared.stats.count_failed_request();
+            debug!("{}: {bytes} bytes not taken: {error}", queue.name());
+        }
+    }
+    answer
+}

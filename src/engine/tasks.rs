@@ -1,0 +1,163 @@
+//! The background tasks of a sink, one after the other. Each runs until its part is closed or the runtime ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::in_flight::InFlight;
+use super::permit::Permit;
+use super::sender;
+use super::shared::Shared;
+use crate::memory::Buffers;
+use crate::schedule::flush_timers::{TimerEvent, TimerQueue};
+use crate::schedule::pool::{Grant, NextGrant};
+use crate::schedule::retry_heap::NextRetry;
+use crate::sources::Sources;
+use crate::target::Registry;
+
+/// The shortest time between two writes of the offsets.
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Free buffers that no batch took for this long are given back to the system.
+const BUFFERS_IDLE: Duration = Duration::from_secs(2);
+
+/// Starts all tasks.
+pub(super) fn start(shared: &Arc<Shared>, timers: TimerQueue, runtime: &Handle) {
+    runtime.spawn(start_attempts(shared.clone()));
+    runtime.spawn(process_retries(shared.clone()));
+    runtime.spawn(save_offsets(shared.sources.clone()));
+    runtime.spawn(free_idle_buffers(shared.budget.buffers().clone()));
+    let forgetting = shared.clone();
+    runtime.spawn(async move {
+        forget_idle_targets(&forgetting.registry, forgetting.config.target_idle).await;
+    });
+    runtime.spawn(run_flush_timers(shared.clone(), timers));
+}
+
+/// Starts an attempt for each grant of the pool, until the pool is closed.
+async fn start_attempts(shared: Arc<Shared>) {
+    loop {
+        match shared.pool.next(|max| shared.random_below(max)) {
+            NextGrant::Grant(grant) => start_attempt(&shared, grant),
+            NextGrant::NotBefore(at) => drop(timeout_at(at, shared.pool.changed()).await),
+            NextGrant::WaitForChange => shared.pool.changed().await,
+            NextGrant::Closed => return,
+        }
+    }
+}
+
+/// Gives the next batch of the granted queue its attempt, if there still is a batch that may go.
+fn start_attempt(shared: &Arc<Shared>, grant: Grant) {
+    let class = grant.class;
+    let permit = Permit::new(shared.clone(), grant);
+    let queue = permit.queue().clone();
+    let (batch, effects) = queue.take_batch(class);
+    shared.apply(&queue, effects);
+    let Some(batch) = batch else { return };
+    permit.set_batch(&batch);
+    let flight = InFlight::new(shared.clone(), queue, batch);
+    // A task of its own, so that a panic ends this attempt and nothing else. Its batch is then dropped, which finalizes
+    // it as abandoned. Its permit is dropped too, which frees the slot.
+    tokio::spawn(sender::attempt(shared.clone(), permit, flight));
+}
+
+/// Brings each queue of the retry heap back when it is due, until the heap is closed.
+async fn process_retries(shared: Arc<Shared>) {
+    loop {
+        match shared.retries.next(Instant::now()) {
+            NextRetry::Due(queue, generation) => {
+                let effects = queue.on_retry_due(generation);
+                shared.apply(&queue, effects);
+            }
+            NextRetry::At(due) => drop(timeout_at(due, shared.retries.changed()).await),
+            NextRetry::Empty => shared.retries.changed().await,
+            NextRetry::Closed => return,
+        }
+    }
+}
+
+/// Saves the offsets of sources that have advanced. Sleeps while none does.
+async fn save_offsets(sources: Arc<Sources>) {
+    while sources.are_kept() {
+        sources.advanced().notified().await;
+        let saving = sources.clone();
+        // A disk may hang; the workers must not.
+        let saved = tokio::task::spawn_blocking(move || saving.save()).await;
+        if !saved.unwrap_or(false) {
+            sources.advanced().notify_one();
+        }
+        sleep(SAVE_INTERVAL).await;
+    }
+}
+
+/// Gives free buffers that no batch needs back to the system. Sleeps while there are none.
+async fn free_idle_buffers(buffers: Arc<Buffers>) {
+    loop {
+        buffers.filled().await;
+        loop {
+            let moves = buffers.moves();
+            sleep(BUFFERS_IDLE).await;
+            if buffers.moves() == moves {
+                break;
+            }
+        }
+        buffers.shrink_to(0);
+    }
+}
+
+/// Forgets idle targets. Looks four times within the time after which a target is idle.
+async fn forget_idle_targets(registry: &Registry, idle: Duration) {
+    loop {
+        sleep(idle / 4).await;
+        if let Some(used_by) = Instant::now().checked_sub(idle) {
+            registry.forget_idle(used_by);
+        }
+    }
+}
+
+/// Makes open batches due when they are `flush_interval_ms` old.
+async fn run_flush_timers(shared: Arc<Shared>, mut timers: TimerQueue) {
+    while let Some(event) = timers.next().await {
+        match event {
+            TimerEvent::FlushAll => {
+                shared.timers.on_flush_all();
+                for queue in shared.registry.all() {
+                    let effects = queue.make_open_batch_due();
+                    shared.apply(&queue, effects);
+                }
+            }
+            TimerEvent::Expired { queue, opened_by } => {
+                let expired = queue.expire_flush_timer(opened_by);
+                shared.apply(&queue, expired.effects);
+                if let Some(opened_at) = expired.younger_opened_at {
+                    timers.arm(queue, opened_at);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Buffer;
+
+    #[tokio::test(start_paused = true)]
+    async fn free_buffers_are_given_back_when_no_batch_needed_one_for_a_while() {
+        let buffers = Buffers::new(1 << 30);
+        let use_buffer = || Buffer::new().grow_to(200_000, &buffers).expect("memory");
+        let task = tokio::spawn(free_idle_buffers(buffers.clone()));
+        for _ in 0..10 {
+            use_buffer();
+            sleep(BUFFERS_IDLE / 2).await;
+            assert_ne!(buffers.kept(), 0, "it is in use");
+        }
+        sleep(2 * BUFFERS_IDLE).await;
+        assert_eq!(buffers.kept(), 0);
+        use_buffer();
+        sleep(3 * BUFFERS_IDLE).await;
+        assert_eq!(buffers.kept(), 0, "once more");
+        task.abort();
+    }
+}

@@ -1,0 +1,283 @@
+//! The finalizer of a batch: it carries everything that is owed for the events of the batch.
+
+use std::collections::TryReserveError;
+use std::sync::Arc;
+
+use super::ack_queue::AckRun;
+use super::ledger::Ledger;
+use super::resolution::{Outcome, Reason, Resolution};
+use super::split_event::SplitEvent;
+use crate::memory::Charge;
+use crate::service::RejectedEvents;
+use crate::sources::SourceRange;
+
+/// Memory that the acks of one batch take besides their tokens, until the host has fetched them, in bytes.
+const ACKS_CHARGE: usize = 256;
+
+/// Finalizes the events of one batch, exactly once. When dropped, it finalizes them as abandoned.
+#[derive(Debug)]
+pub struct BatchFinalizer {
+    ledger: Arc<Ledger>,
+    /// The host had asked for acks when the batch was opened, so each event has its token in `tokens`.
+    acked: bool,
+    events: usize,
+    message_bytes: usize,
+    /// One token for each event, in the order of the events in the request.
+    tokens: Vec<u64>,
+    /// The ranges of their sources that the events cover. Adjacent ranges are joined.
+    ranges: Vec<SourceRange>,
+    /// The split event of which the only event of this batch is a piece.
+    split: Option<Arc<SplitEvent>>,
+}
+
+impl BatchFinalizer {
+    /// A finalizer without events.
+    pub fn new(ledger: &Arc<Ledger>) -> Self {
+        BatchFinalizer {
+            ledger: ledger.clone(),
+            acked: ledger.acks.is_enabled(),
+            events: 0,
+            message_bytes: 0,
+            tokens: Vec::new(),
+            ranges: Vec::new(),
+            split: None,
+        }
+    }
+
+    /// Whether the host has asked for acks since the batch was opened. Further events belong into a new batch then.
+    pub fn is_outdated(&self) -> bool {
+        self.acked != self.ledger.acks.is_enabled()
+    }
+
+    /// The number of events.
+    pub fn events(&self) -> usize {
+        self.events
+    }
+
+    /// Bytes that the finalizer would take with capacity for `events` events, the next of them with this range.
+    pub fn bytes_with(&self, events: usize, range: Option<&SourceRange>) -> usize {
+        let tokens = if self.acked { events } else { 0 };
+        tokens * size_of::<u64>() + self.range_capacity_with(range) * size_of::<SourceRange>()
+    }
+
+    /// The number of events that it has capacity for; without limit when the host asked for no acks.
+    pub fn event_capacity(&self) -> usize {
+        if self.acked { self.tokens.capacity() } else { usize::MAX }
+    }
+
+    /// Whether it has capacity for `events` events, the next of them with this range.
+    pub fn has_capacity(&self, events: usize, range: Option<&SourceRange>) -> bool {
+        events <= self.event_capacity() && self.range_capacity_with(range) == self.ranges.capacity()
+    }
+
+    /// Reserves capacity for `events` events, the next of them with this range.
+    pub fn reserve(&mut self, events: usize, range: Option<&SourceRange>) -> Result<(), TryReserveError> {
+        if self.acked {
+            self.tokens.try_reserve_exact(events.saturating_sub(self.tokens.len()))?;
+        }
+        let ranges = self.range_capacity_with(range);
+        self.ranges.try_reserve_exact(ranges - self.ranges.len())
+    }
+
+    /// The capacity for ranges once this one is added. It doubles when the range joins no other and none is free.
+    fn range_capacity_with(&self, range: Option<&SourceRange>) -> usize {
+        let (len, capacity) = (self.ranges.len(), self.ranges.capacity());
+        let joins = range.is_none_or(|range| self.ranges.last().is_some_and(|last| last.joins(range)));
+        if joins || len < capacity { capacity } else { (2 * capacity).max(1) }
+    }
+
+    /// Bytes that the finalizer takes now.
+    pub fn allocated_bytes(&self) -> usize {
+        self.tokens.capacity() * size_of::<u64>() + self.ranges.capacity() * size_of::<SourceRange>()
+    }
+
+    /// Adds an event whose message has `message_bytes` bytes of UTF-8.
+    pub fn add(&mut self, message_bytes: usize, token: u64, range: Option<&SourceRange>) {
+        if self.acked {
+            self.tokens.push(token);
+        }
+        self.events += 1;
+        self.message_bytes += message_bytes;
+        let Some(range) = range else { return };
+        match self.ranges.last_mut() {
+            Some(last) if last.joins(range) => last.end = range.end,
+            _ => self.ranges.push(range.clone()),
+        }
+    }
+
+    /// Notes that the only event is a piece of a split event.
+    pub fn set_split(&mut self, split: &Arc<SplitEvent>) {
+        self.split = Some(split.clone());
+    }
+
+    /// Notes that the events are sent in another order: `order[i]` is the push index of the i-th event.
+    pub fn reorder(&mut self, order: &[u32]) {
+        if self.acked {
+            self.tokens = order.iter().map(|pushed| self.tokens[*pushed as usize]).collect();
+        }
+    }
+
+    /// Memory that the acks of the events will hold until the host has fetched them, in bytes.
+    pub fn ack_bytes(&self) -> usize {
+        if self.acked { ACKS_CHARGE + self.tokens.len() * size_of::<u64>() } else { 0 }
+    }
+
+    /// Takes the events back as if they had never been pushed: nothing is owed for them.
+    pub fn cancel(mut self) {
+        self.events = 0;
+        self.tokens.clear();
+        self.ranges.clear();
+        self.split = None;
+    }
+
+    /// Finalizes the events of a request that the service took, except `rejected`. The charge is the memory that the
+    /// events hold.
+    pub fn finalize_delivered(mut self, rejected: RejectedEvents, charge: Charge) {
+        self.ledger.count_delivered_bytes(self.message_bytes);
+        let bounds = rejected.bounds(self.events);
+        let parts = [
+            (bounds.too_old_end, Reason::TooOld),
+            (bounds.expired_end, Reason::Expired),
+            (bounds.taken_end, Reason::None),
+            (self.events, Reason::TooNew),
+        ];
+        self.finalize_parts(&parts.map(|(end, reason)| (end, Resolution::from(reason))), Some(charge));
+    }
+
+    /// Finalizes all events alike. The charge is the memory that the events hold.
+    pub fn finalize(mut self, resolution: Resolution, charge: Charge) {
+        self.finalize_parts(&[(self.events, resolution)], Some(charge));
+    }
+
+    /// Finalizes consecutive parts of the events. Each part is given by its end index and its resolution.
+    fn finalize_parts(&mut self, parts: &[(usize, Resolution)], charge: Option<Charge>) {
+        let charge = charge.filter(|_| self.acked).map(|mut charge| {
+            charge.shrink_to(self.ack_bytes());
+            Arc::new(charge)
+        });
+        let (tokens, ranges) = (std::mem::take(&mut self.tokens), std::mem::take(&mut self.ranges));
+        let mut begin = 0;
+        let mut read_again = false;
+        for (end, resolution) in parts {
+            if begin == *end {
+                continue;
+            }
+            let outcome = resolution.outcome();
+            self.ledger.count(outcome, end - begin);
+            read_again |= outcome == Outcome::Abandoned;
+            let whole = match &self.split {
+                None => Some(resolution.clone()),
+                Some(split) => split.finalize_piece(resolution),
+            };
+            if let Some(resolution) = whole {
+                if let Some(range) = self.split.as_ref().and_then(|split| split.range().cloned())
+                    && resolution.outcome() != Outcome::Abandoned
+                {
+                    range.finalize();
+                }
+                if self.acked {
+                    let tokens = tokens[begin..*end].iter().copied().collect();
+                    self.ledger.acks.push(AckRun { tokens, resolution, _charge: charge.clone() });
+                }
+            }
+            begin = *end;
+        }
+        self.events = 0;
+        if !read_again {
+            ranges.into_iter().for_each(SourceRange::finalize);
+        }
+    }
+}
+
+impl Drop for BatchFinalizer {
+    fn drop(&mut self) {
+        self.finalize_parts(&[(self.events, Resolution::from(Reason::InternalError))], None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::memory::{Account, Budget};
+    use crate::sources::Source;
+
+    fn finalizer(ledger: &Arc<Ledger>, tokens: std::ops::Range<u64>) -> BatchFinalizer {
+        let mut finalizer = BatchFinalizer::new(ledger);
+        tokens.for_each(|token| finalizer.add(10, token, None));
+        finalizer
+    }
+
+    fn charge() -> Charge {
+        Charge::empty(&Account::new(Arc::new(Budget::new(1000, 1000, 0))))
+    }
+
+    #[test]
+    fn capacity_for_tokens_is_no_capacity_for_ranges() {
+        let ledger = Arc::<Ledger>::default();
+        ledger.acks.enable();
+        let source = Arc::new(Source::new("file", None, Arc::default()));
+        let range = |begin| SourceRange { source: source.clone(), begin, end: begin + 1 };
+        let mut finalizer = BatchFinalizer::new(&ledger);
+        finalizer.reserve(100, Some(&range(0))).expect("memory");
+        assert!(finalizer.has_capacity(100, Some(&range(0))));
+        finalizer.add(10, 0, Some(&range(0)));
+        assert!(finalizer.has_capacity(100, Some(&range(1))), "the range joins the last one");
+        assert!(!finalizer.has_capacity(2, Some(&range(5))) && !finalizer.has_capacity(101, None));
+        finalizer.reserve(2, Some(&range(5))).expect("memory");
+        assert!(finalizer.has_capacity(2, Some(&range(5))));
+        let allocated = finalizer.allocated_bytes();
+        finalizer.add(10, 1, Some(&range(5)));
+        assert_eq!(finalizer.allocated_bytes(), allocated, "what was reserved is all that it took");
+    }
+
+    #[test]
+    fn events_are_finalized_once_and_as_abandoned_when_the_finalizer_is_dropped() {
+        let ledger = Arc::<Ledger>::default();
+        let rejected = RejectedEvents { too_old_end: 1, expired_end: 0, too_new_start: Some(4) };
+        finalizer(&ledger, 0..5).finalize_delivered(rejected, charge());
+        finalizer(&ledger, 0..7).finalize(Reason::Overflow.into(), charge());
+        drop(finalizer(&ledger, 0..4));
+        assert_eq!(Outcome::ALL.map(|outcome| ledger.events(outcome)), [3, 2, 7, 4]);
+        assert!(ledger.acks.is_empty(), "the host did not ask for acks");
+    }
+
+    #[test]
+    fn each_event_has_one_ack_with_its_own_reason() {
+        let ledger = Arc::<Ledger>::default();
+        ledger.acks.enable();
+        let rejected = RejectedEvents { too_old_end: 1, expired_end: 3, too_new_start: Some(4) };
+        finalizer(&ledger, 10..16).finalize_delivered(rejected, charge());
+        drop(finalizer(&ledger, 20..21));
+        let now = Some(Instant::now());
+        let mut acks = ledger.acks.take(4, now);
+        acks.extend(ledger.acks.take(100, now));
+        let acked: Vec<_> = acks.into_iter().map(|ack| (ack.token, ack.resolution.reason)).collect();
+        let expected = [
+            (10, Reason::TooOld),
+            (11, Reason::Expired),
+            (12, Reason::Expired),
+            (13, Reason::None),
+            (14, Reason::TooNew),
+            (15, Reason::TooNew),
+            (20, Reason::InternalError),
+        ];
+        assert_eq!(acked, expected);
+    }
+
+    #[test]
+    fn acks_hold_memory_until_they_are_fetched() {
+        let budget = Arc::new(Budget::new(1000, 1000, 0));
+        let ledger = Arc::<Ledger>::default();
+        ledger.acks.enable();
+        let mut charge = Charge::empty(&Account::new(budget.clone()));
+        charge.grow_for_work(500).expect("room");
+        finalizer(&ledger, 0..10).finalize(Reason::None.into(), charge);
+        assert_eq!(budget.used(), ACKS_CHARGE + 80);
+        assert_eq!(ledger.acks.take(9, None).len(), 9);
+        assert_eq!(budget.used(), ACKS_CHARGE + 80);
+        assert_eq!(ledger.acks.take(9, None).len(), 1);
+        assert_eq!(budget.used(), 0);
+    }
+}

@@ -1,0 +1,189 @@
+//! The errors of the service: what each means for the batch, and the words for an operator.
+//!
+//! [`SERVICE_ERRORS`] is the one table of them. An error whose code is not there is judged by its HTTP status, and an
+//! error without an answer by the kind of its failure. An unknown error is retried, never dropped.
+
+use super::backoff::Backoff;
+use crate::service::{ApiError, Failure};
+
+/// The meaning of a failed request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The service has the events already.
+    Delivered,
+    /// The service will never take the events.
+    Drop,
+    /// The batch is tried again later.
+    Retry(Backoff),
+    /// The group or the stream is missing: it is created, and the batch is sent again at once.
+    Create,
+    /// No request to any target would fare better: credentials are missing, wrong or expired, or the service does not
+    /// accept the clock. All targets wait until one request is answered.
+    Pause,
+    /// The account sends more than it may: all targets send less, and slower. The target is not at fault.
+    Throttle,
+}
+
+/// One error code of the service: a row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceError {
+    /// The code, as the service names it.
+    pub code: &'static str,
+    /// The meaning for the batch.
+    pub verdict: Verdict,
+    /// The meaning in words for an operator.
+    pub words: &'static str,
+    /// A wrong clock may cause the error.
+    pub may_be_clock: bool,
+}
+
+const fn row(code: &'static str, verdict: Verdict, words: &'static str) -> ServiceError {
+    ServiceError { code, verdict, words, may_be_clock: false }
+}
+
+const fn clock_row(code: &'static str, verdict: Verdict, words: &'static str) -> ServiceError {
+    ServiceError { code, verdict, words, may_be_clock: true }
+}
+
+const THROTTLED: &str = "throttled by CloudWatch Logs";
+const UNAVAILABLE: &str = "CloudWatch Logs cannot serve it at present";
+const REFUSED: &str = "refused by CloudWatch Logs";
+
+/// The errors that the sink knows.
+pub const SERVICE_ERRORS: &[ServiceError] = &[
+    row("DataAlreadyAcceptedException", Verdict::Delivered, REFUSED),
+    row("InvalidParameterException", Verdict::Drop, REFUSED),
+    row(
+        "ResourceNotFoundException",
+        Verdict::Create,
+        "its log group or stream is missing and could not be created",
+    ),
+    row("UnrecognizedClientException", Verdict::Pause, REFUSED),
+    row("InvalidClientTokenId", Verdict::Pause, REFUSED),
+    row("ExpiredTokenException", Verdict::Pause, REFUSED),
+    row("ExpiredToken", Verdict::Pause, REFUSED),
+    row("MissingAuthenticationTokenException", Verdict::Pause, REFUSED),
+    row("MissingAuthenticationToken", Verdict::Pause, REFUSED),
+    row("IncompleteSignatureException", Verdict::Pause, REFUSED),
+    clock_row("InvalidSignatureException", Verdict::Pause, REFUSED),
+    clock_row("SignatureDoesNotMatch", Verdict::Pause, REFUSED),
+    clock_row("RequestExpired", Verdict::Pause, REFUSED),
+    clock_row("RequestTimeTooSkewed", Verdict::Pause, REFUSED),
+    row("ThrottlingException", Verdict::Throttle, THROTTLED),
+    row("Throttling", Verdict::Throttle, THROTTLED),
+    row("RequestLimitExceeded", Verdict::Throttle, THROTTLED),
+    row("TooManyRequestsException", Verdict::Throttle, THROTTLED),
+    row("ServiceUnavailableException", Verdict::Retry(Backoff::Long), UNAVAILABLE),
+    row("ServiceUnavailable", Verdict::Retry(Backoff::Long), UNAVAILABLE),
+    row("InternalFailure", Verdict::Retry(Backoff::Long), UNAVAILABLE),
+    row("InternalServerError", Verdict::Retry(Backoff::Long), UNAVAILABLE),
+    row("RequestTimeout", Verdict::Retry(Backoff::Long), UNAVAILABLE),
+];
+
+fn known(error: &ApiError) -> Option<&'static ServiceError> {
+    let code = error.code.as_deref()?;
+    SERVICE_ERRORS.iter().find(|row| row.code == code)
+}
+
+/// The meaning of an error for its batch.
+pub fn classify(error: &ApiError) -> Verdict {
+    match (known(error), error.status, error.failure) {
+        (Some(row), ..) => row.verdict,
+        (None, Some(429), _) => Verdict::Throttle,
+        (None, Some(500..=599), _) => Verdict::Retry(Backoff::Long),
+        (None, None, Failure::TimedOut | Failure::Connection) => Verdict::Retry(Backoff::Long),
+        (None, None, Failure::NotSent) => Verdict::Pause,
+        _ => Verdict::Retry(Backoff::Short),
+    }
+}
+
+/// The meaning of an error in words for an operator.
+pub fn words(error: &ApiError) -> &'static str {
+    match (known(error), error.code.as_deref(), error.status, error.failure) {
+        (Some(row), ..) => row.words,
+        (None, _, Some(429), _) => THROTTLED,
+        (None, _, Some(500..), _) => UNAVAILABLE,
+        (None, Some(_), ..) => REFUSED,
+        (None, None, _, Failure::TimedOut) => "no answer from CloudWatch Logs",
+        (None, None, _, Failure::Connection) => "no connection to CloudWatch Logs",
+        (None, None, ..) => "no proper answer from CloudWatch Logs",
+    }
+}
+
+/// Whether a wrong clock may have caused an error.
+pub fn may_be_clock(error: &ApiError) -> bool {
+    known(error).is_some_and(|row| row.may_be_clock)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(failure: Failure, code: Option<&str>, status: Option<u16>) -> ApiError {
+        ApiError { failure, code: code.map(str::to_owned), status, message: String::new() }
+    }
+
+    #[test]
+    fn an_error_means_what_its_code_says_whatever_its_status() {
+        for row in SERVICE_ERRORS {
+            for status in [400, 500] {
+                let error = error(Failure::Answered, Some(row.code), Some(status));
+                assert_eq!((classify(&error), words(&error)), (row.verdict, row.words), "{row:?} {status}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_code_stands_in_the_table_once() {
+        for (index, row) in SERVICE_ERRORS.iter().enumerate() {
+            assert!(SERVICE_ERRORS[..index].iter().all(|other| other.code != row.code), "{}", row.code);
+        }
+    }
+
+    #[test]
+    fn an_unknown_error_is_retried_and_never_dropped() {
+        for (failure, code, status, backoff) in [
+            (Failure::Answered, Some("AccessDeniedException"), Some(400), Backoff::Short),
+            (Failure::Answered, Some("SomethingNewException"), Some(400), Backoff::Short),
+            (Failure::Answered, Some("SomethingNewException"), Some(500), Backoff::Long),
+            (Failure::Answered, None, Some(403), Backoff::Short),
+            (Failure::Answered, None, Some(500), Backoff::Long),
+            (Failure::Answered, None, Some(503), Backoff::Long),
+            (Failure::Unreadable, None, Some(200), Backoff::Short),
+            (Failure::Unreadable, None, Some(502), Backoff::Long),
+            (Failure::TimedOut, None, None, Backoff::Long),
+            (Failure::Connection, None, None, Backoff::Long),
+        ] {
+            let error = error(failure, code, status);
+            assert_eq!(classify(&error), Verdict::Retry(backoff), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn too_many_requests_throttle_the_account_whatever_names_them() {
+        for (code, status) in
+            [(Some("ThrottlingException"), 400), (Some("TooManyRequestsException"), 429), (None, 429)]
+        {
+            let error = error(Failure::Answered, code, Some(status));
+            assert_eq!((classify(&error), words(&error)), (Verdict::Throttle, THROTTLED), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_is_not_in_the_table_has_words_too() {
+        for (failure, code, status, expected) in [
+            (Failure::Answered, None, Some(503), UNAVAILABLE),
+            (Failure::TimedOut, None, None, "no answer from CloudWatch Logs"),
+            (Failure::Connection, None, None, "no connection to CloudWatch Logs"),
+            (Failure::Answered, Some("OddException"), Some(400), REFUSED),
+            (Failure::Unreadable, None, Some(200), "no proper answer from CloudWatch Logs"),
+        ] {
+            assert_eq!(words(&error(failure, code, status)), expected);
+        }
+    }
+
+    #[test]
+    fn a_request_that_could_not_be_made_pauses_all_targets() {
+        assert_eq!(classify(&error(Failure::NotSent, None, None)), Verdict::Pause);
+    }
+}

@@ -1,0 +1,230 @@
+//! CloudWatch Logs through AWS's own SDK.
+//!
+//! The SDK signs, resolves credentials and endpoints, and reads answers; it neither serializes nor retries:
+//! the body that the pushes wrote is put in the place of the SDK's own before it is signed, and every call is
+//! one attempt.
+
+use std::sync::{PoisonError, RwLock};
+
+use aws_config::{AppName, BehaviorVersion, Region};
+use aws_sdk_cloudwatchlogs::Client;
+use aws_sdk_cloudwatchlogs::config::retry::RetryConfig;
+use aws_sdk_cloudwatchlogs::config::timeout::TimeoutConfig;
+use aws_sdk_cloudwatchlogs::config::{Credentials, StalledStreamProtectionConfig};
+use aws_sdk_cloudwatchlogs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_cloudwatchlogs::operation::put_log_events::PutLogEventsOutput;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
+};
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::ConfigBag;
+use thiserror::Error;
+
+use super::{Answer, ApiError, Failure, LogsApi, NewGroup, PutLogEvents, RejectedEvents, RequestBody};
+use crate::config::{Config, Secret};
+
+type HttpResponse = aws_sdk_cloudwatchlogs::config::http::HttpResponse;
+
+/// The service as AWS runs it, or whatever answers at `endpoint_url`.
+#[derive(Debug)]
+pub struct AwsLogs {
+    config: Config,
+    /// Replaced when credentials are looked for anew. Nothing awaits while holding it.
+    client: RwLock<Client>,
+}
+
+/// Why no client could be made.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ConnectError {
+    /// Neither the options nor the environment, the profile or the instance say which region.
+    #[error(
+        "no AWS region: set the option region, AWS_REGION, or a region in the profile (the instance's metadata was asked too)"
+    )]
+    NoRegion,
+}
+
+impl AwsLogs {
+    /// Makes a client from the options, and for what they leave open from AWS's default chain. No request
+    /// goes out, but for one to the instance's metadata when nothing else says which region.
+    pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
+        let client = Self::make_client(config).await?;
+        // Found once: a client that is made anew must not fail for want of the instance's metadata.
+        let mut config = config.clone();
+        config.region = client.config().region().map(Region::to_string);
+        Ok(AwsLogs { config, client: RwLock::new(client) })
+    }
+
+    /// The client as of now: it goes on with what it has when it is replaced.
+    fn client(&self) -> Client {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn make_client(config: &Config) -> Result<Client, ConnectError> {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(config.connect_timeout)
+            .operation_attempt_timeout(config.request_timeout)
+            .build();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Ok(name) = AppName::new(concat!("cwl-sink-", env!("CARGO_PKG_VERSION"))) {
+            loader = loader.app_name(name);
+        }
+        if let Some(region) = &config.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(profile) = &config.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(url) = &config.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        if let (Some(key), Some(secret)) = (&config.access_key_id, &config.secret_access_key) {
+            let token = config.session_token.as_ref().map(Secret::reveal);
+            let token = token.map(str::to_owned);
+            loader =
+                loader.credentials_provider(Credentials::new(key, secret.reveal(), token, None, "options"));
+        }
+        let sdk_config = loader.load().await;
+        if sdk_config.region().is_none() {
+            return Err(ConnectError::NoRegion);
+        }
+        Ok(Client::new(&sdk_config))
+    }
+}
+
+impl LogsApi for AwsLogs {
+    fn put_log_events<'a>(&'a self, request: PutLogEvents<'a>) -> Answer<'a, RejectedEvents> {
+        Box::pin(async move {
+            let operation = self.client().put_log_events().customize();
+            let operation = operation.interceptor(Serialized { body: request.body, emf: request.emf });
+            operation.send().await.map(|output| rejected_events(&output)).map_err(api_error)
+        })
+    }
+
+    fn create_log_group<'a>(&'a self, group: NewGroup<'a>) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let created = self.client().create_log_group().log_group_name(group.name).send().await;
+            created.map(drop).map_err(api_error)
+        })
+    }
+
+    fn create_log_stream<'a>(&'a self, group: &'a str, stream: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let request = self.client().create_log_stream().log_group_name(group).log_stream_name(stream);
+            request.send().await.map(drop).map_err(api_error)
+        })
+    }
+
+    fn put_retention_policy<'a>(&'a self, group: &'a str, days: u32) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let days = i32::try_from(days).unwrap_or(i32::MAX);
+            let request = self.client().put_retention_policy().log_group_name(group).retention_in_days(days);
+            request.send().await.map(drop).map_err(api_error)
+        })
+    }
+
+    fn renew_credentials(&self) -> Answer<'_, ()> {
+        // The SDK keeps what it once read from the configuration files, and credentials that never expire, so a
+        // new client is what sees a file that was replaced.
+        Box::pin(async move {
+            let made = Self::make_client(&self.config).await.map_err(|error| ApiError {
+                failure: Failure::NotSent,
+                code: None,
+                status: None,
+                message: error.to_string(),
+            })?;
+            *self.client.write().unwrap_or_else(PoisonError::into_inner) = made;
+            Ok(())
+        })
+    }
+}
+
+/// Puts a body that is serialized already in the place of the SDK's own, and does not take an answer for the
+/// service's that has no body at all: the service always sends a JSON object, and a proxy's empty 200 must
+/// not pass for "delivered".
+#[derive(Debug)]
+struct Serialized {
+    body: RequestBody,
+    emf: bool,
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for Serialized {
+    fn name(&self) -> &'static str {
+        "Serialized"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let Serialized { body, emf } = self;
+        let request = context.request_mut();
+        *request.body_mut() = SdkBody::from(body.bytes.clone());
+        request.headers_mut().insert("content-length", body.bytes.len().to_string());
+        if body.gzip {
+            request.headers_mut().insert("content-encoding", "gzip");
+        }
+        if *emf {
+            request.headers_mut().insert("x-amzn-logs-format", "json/emf");
+        }
+        Ok(())
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let response = context.response();
+        let empty = response.body().bytes().is_some_and(<[u8]>::is_empty);
+        if response.status().is_success() && empty {
+            return Err("the answer has no body, so it is not the service's".into());
+        }
+        Ok(())
+    }
+}
+
+fn rejected_events(output: &PutLogEventsOutput) -> RejectedEvents {
+    let Some(info) = output.rejected_log_events_info() else { return RejectedEvents::default() };
+    let index = |value: Option<i32>| value.map(|value| usize::try_from(value).unwrap_or(0));
+    RejectedEvents {
+        too_old_end: index(info.too_old_log_event_end_index()).unwrap_or(0),
+        expired_end: index(info.expired_log_event_end_index()).unwrap_or(0),
+        too_new_start: index(info.too_new_log_event_start_index()),
+    }
+}
+
+fn api_error<E>(error: SdkError<E, HttpResponse>) -> ApiError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let code = error.as_service_error().and_then(|error| error.code()).map(str::to_owned);
+    let failure = match &error {
+        SdkError::ServiceError(_) => Failure::Answered,
+        SdkError::TimeoutError(_) => Failure::TimedOut,
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => Failure::TimedOut,
+        // A connection that ends without an answer is classified as another, transient failure.
+        SdkError::DispatchFailure(failure) if failure.is_io() || failure.as_other().is_some() => {
+            Failure::Connection
+        }
+        SdkError::ResponseError(_) => Failure::Unreadable,
+        _ => Failure::NotSent,
+    };
+    let said = error.as_service_error().and_then(|error| error.message()).filter(|said| !said.is_empty());
+    let message = match said {
+        Some(said) => said.to_owned(),
+        None if code.is_some() => "the service said no more".to_owned(),
+        None => DisplayErrorContext(&error).to_string(),
+    };
+    ApiError { failure, code, status, message }
+}

@@ -1,0 +1,189 @@
+//! A batch on its way out and back: a worker takes it, and it comes back in exactly one of the ways below.
+
+use tokio::time::Instant;
+
+use super::snapshot::LastError;
+use super::{Effects, Queue};
+use crate::batch::Batch;
+use crate::limits;
+use crate::outcome::{EventCounts, Outcome, Reason, Resolution};
+use crate::service::RejectedEvents;
+use crate::target::breaker::{BreakerFailure, FinalBatch, Generation};
+use crate::target::ready_class::ReadyClass;
+
+/// Throttled requests in a row that may be chance: the account sends too much, and any request may be the one that is
+/// throttled. A target that is throttled more often than that, while others are not, is throttled alone.
+const THROTTLED_BY_CHANCE: u32 = 3;
+
+/// The meaning of a throttled request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Throttling {
+    /// The account sends more than it may.
+    Account,
+    /// This target alone is throttled, again and again, while batches of others are taken.
+    Target,
+}
+
+impl Queue {
+    /// Takes the next batch for an attempt, if the queue is the first of `class` and may still send. The batch comes
+    /// back through one of the methods below.
+    pub fn take_batch(&self, class: ReadyClass) -> (Option<Batch>, Effects) {
+        let mut effects = Effects::default();
+        let mut state = self.lock();
+        if state.queued_class != Some(class) {
+            // The queue has moved to a better class since.
+            return (None, effects);
+        }
+        state.queued_class = None;
+        if class == ReadyClass::Steady && state.ready_class() != class {
+            // The target has failed since: the queue goes to the end of the class that it belongs to now.
+            self.update_readiness(&mut state, &mut effects);
+            return (None, effects);
+        }
+        let may_send = state.may_send(self.target_concurrency);
+        if may_send && state.waiting.is_empty() {
+            state.seal();
+        }
+        let batch = if may_send { state.waiting.pop_front() } else { None };
+        if let Some(batch) = &batch {
+            state.in_flight.push(batch.id());
+            state.breaker.on_sent(batch.id());
+        }
+        self.update_readiness(&mut state, &mut effects);
+        (batch, effects)
+    }
+
+    /// Finalizes a batch that the service took, except its `rejected` events.
+    pub fn finalize_delivered(&self, batch: Batch, rejected: RejectedEvents) -> Effects {
+        self.finalize_with(batch, true, |batch, counts| {
+            let refused = rejected.count(batch.events());
+            counts.count(Outcome::Delivered, batch.events() - refused);
+            counts.count(Outcome::Rejected, refused);
+            batch.finalize_delivered(rejected);
+        })
+    }
+
+    /// Finalizes a batch that was not delivered.
+    pub fn finalize(&self, batch: Batch, resolution: Resolution) -> Effects {
+        let answered = resolution.reason == Reason::NotRetryable;
+        self.finalize_with(batch, answered, |batch, counts| {
+            counts.count(resolution.outcome(), batch.events());
+            batch.finalize(resolution);
+        })
+    }
+
+    fn finalize_with(
+        &self,
+        batch: Batch,
+        answered: bool,
+        finalize: impl FnOnce(Batch, &mut EventCounts),
+    ) -> Effects {
+        let mut effects = Effects::default();
+        let mut state = self.lock();
+        let id = batch.id();
+        state.remove_in_flight(&batch, self.slow_after);
+        let more_failed = state.waiting.front().is_some_and(|next| next.first_attempt().is_some());
+        effects.recovered = state.breaker.on_final(FinalBatch { id, answered, more_failed });
+        let now = Instant::now();
+        state.used_at = Some(now);
+        if answered {
+            state.answered_at = Some(now);
+        }
+        if state.has_no_failure() {
+            (state.last_error, state.failed_at, state.throttled) = (None, None, Default::default());
+        }
+        finalize(batch, &mut state.counts);
+        self.update_readiness(&mut state, &mut effects);
+        effects
+    }
+
+    /// Requeues a batch that failed and is to be tried again at `due`. The breaker opens.
+    pub fn requeue_failed(&self, batch: Batch, error: LastError, due: Instant) -> Effects {
+        let mut effects = Effects::default();
+        let mut state = self.lock();
+        let id = batch.id();
+        let had_no_failure = state.has_no_failure();
+        let known = state.last_error.as_ref().is_some_and(|last| last.error.code == error.error.code);
+        state.requeue(batch, self.slow_after);
+        state.last_error = Some(error);
+        state.failed_at = Some(Instant::now());
+        if let BreakerFailure::Opened(generation) = state.breaker.on_failure(id) {
+            effects.breaker_opened = Some(generation);
+            effects.is_new_failure = had_no_failure || !known;
+            state.next_attempt = Some(due);
+        }
+        self.update_readiness(&mut state, &mut effects);
+        effects
+    }
+
+    /// Requeues a batch that failed by no fault of the target. The breaker stays as it is. If the request was not
+    /// answered, it may have been the fault of the target after all, so other targets go first.
+    pub fn requeue(&self, batch: Batch, error: LastError) -> Effects {
+        let mut effects = Effects::default();
+        let mut state = self.lock();
+        state.breaker.on_requeued(batch.id());
+        state.requeue(batch, self.slow_after);
+        state.unanswered = error.error.is_unanswered();
+        state.last_error = Some(error);
+        self.update_readiness(&mut state, &mut effects);
+        effects
+    }
+
+    /// Requeues a batch whose group is being created by the attempt of another target. The queue sends nothing until
+    /// [`Queue::unpark`].
+    pub fn park(&self, batch: Batch) {
+        let mut state = self.lock();
+        state.breaker.on_requeued(batch.id());
+        state.requeue(batch, self.slow_after);
+        state.parked = true;
+    }
+
+    /// The group was created, or could not be created: the queue may send again.
+    pub fn unpark(&self) -> Effects {
+        let mut effects = Effects::default();
+        let mut state = self.lock();
+        state.parked = false;
+        self.update_readiness(&mut state, &mut effects);
+        effects
+    }
+
+    /// The due time of an opened breaker has come: one batch may go out, as the probe.
+    pub fn on_retry_due(&self, generation: Generation) -> Effects {
+        let mut effects = Effects::default();
+        let mut state = self.lock();
+        if state.breaker.on_due(generation) {
+            self.update_readiness(&mut state, &mut effects);
+        }
+        effects
+    }
+
+    /// The request of this batch is in the slow lane from now on.
+    pub fn enter_slow_lane(&self, batch: u64) {
+        let mut state = self.lock();
+        if state.in_flight.contains(&batch) && !state.in_slow_lane.contains(&batch) {
+            state.in_slow_lane.push(batch);
+        }
+    }
+
+    /// A request of the target was throttled. `delivered_batches` is the number of batches of all targets that the
+    /// service has taken so far.
+    pub fn on_throttled(&self, delivered_batches: u64) -> Throttling {
+        let mut state = self.lock();
+        let run = &mut state.throttled;
+        if run.times == 0 || delivered_batches > run.delivered_batches {
+            run.times += 1;
+        }
+        run.delivered_batches = delivered_batches;
+        if run.times > THROTTLED_BY_CHANCE { Throttling::Target } else { Throttling::Account }
+    }
+
+    /// Notes that the group or the stream of the target was created just now.
+    pub fn note_created(&self, now: Instant) {
+        self.lock().created_at = Some(now);
+    }
+
+    /// Whether the group or the stream was created within [`limits::CREATED_REMEMBERED`].
+    pub fn was_recently_created(&self, now: Instant) -> bool {
+        self.lock().created_at.is_some_and(|at| now.duration_since(at) < limits::CREATED_REMEMBERED)
+    }
+}

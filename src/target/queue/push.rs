@@ -1,0 +1,221 @@
+//! The way in of an event: into the open batch of its target, under the lock of the target.
+
+use std::sync::{MutexGuard, TryLockError};
+
+use tokio::time::Instant;
+
+use super::state::State;
+use super::{Effects, Queue};
+use crate::batch::{BatchTarget, Event, InitialCapacity, NewEvent, NotAdded, OpenBatch, TargetState};
+use crate::health::Health;
+use crate::memory::{Charge, NoRoom};
+
+/// The reason why a queue did not accept an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The sink is shut down.
+    Closed,
+    /// There is no room now.
+    Full,
+    /// There will never be room: the event takes more memory than its target may hold.
+    NeverFits {
+        /// Memory that the event takes, in bytes.
+        needs: usize,
+        /// The most memory that a target may hold, in bytes.
+        limit: usize,
+    },
+}
+
+impl Queue {
+    /// Pushes an event on the fast path: the lock is free, and the open batch has room for the message even if each of
+    /// its bytes needs an escape. Returns false, and changes nothing, when that is not so.
+    #[inline]
+    pub fn try_push_small(&self, event: &Event<'_>, now_ms: i64, effects: &mut Effects) -> bool {
+        if event.range.is_some() {
+            return false;
+        }
+        let Ok(mut state) = self.state.try_lock() else { return false };
+        let timestamp_ms = state.resolve_timestamp(event.timestamp_ms, now_ms);
+        // A closed queue has no open batch.
+        let Some(open) = state.open.as_deref_mut() else { return false };
+        if !open.try_add_small(timestamp_ms, event.message, event.token) {
+            return false;
+        }
+        self.contention.on_uncontended();
+        if open.is_full() {
+            state.seal();
+        }
+        state.counts.accepted += 1;
+        state.counts.accepted_bytes += event.message.len() as u64;
+        if event.timestamp_ms.is_some() {
+            state.last_timestamp_ms = event.timestamp_ms;
+        }
+        self.update_readiness(&mut state, effects);
+        true
+    }
+
+    /// Pushes one event, in as many pieces as it was split into. Without a timestamp the event takes the last one of the
+    /// target, else `now_ms`.
+    #[inline]
+    pub fn push(
+        &self,
+        timestamp_ms: Option<i64>,
+        pieces: &[NewEvent<'_>],
+        now_ms: i64,
+        drop_oldest: bool,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let mut state = self.lock_for_push();
+        if state.closed {
+            return Err(Refusal::Closed);
+        }
+        let resolved_ms = state.resolve_timestamp(timestamp_ms, now_ms);
+        let pushed = loop {
+            let added = match pieces {
+                [event] => self.add(&mut state, resolved_ms, event, effects),
+                pieces => self.add_split(&mut state, resolved_ms, pieces),
+            };
+            match added {
+                Ok(()) => break Ok(()),
+                // The open batch was sealed and the next one is empty, so the loop ends.
+                Err(NotAdded::BatchFull) => continue,
+                Err(NotAdded::NoRoom) => match self.no_room(pieces) {
+                    Refusal::Full if drop_oldest && self.make_room(&mut state, pieces) => continue,
+                    refusal => break Err(refusal),
+                },
+            }
+        };
+        if pushed.is_ok() {
+            for event in pieces {
+                state.counts.accepted += 1;
+                state.counts.accepted_bytes += event.message.text_bytes() as u64;
+            }
+            if let Some(range) = pieces.first().and_then(NewEvent::source_range) {
+                range.source.begin_at(range.begin);
+            }
+            if timestamp_ms.is_some() {
+                state.last_timestamp_ms = timestamp_ms;
+            }
+        }
+        self.update_readiness(&mut state, effects);
+        pushed
+    }
+
+    fn no_room(&self, pieces: &[NewEvent<'_>]) -> Refusal {
+        let needs = self.min_charge(pieces);
+        let limit = self.account.budget().charge_max();
+        if needs > limit { Refusal::NeverFits { needs, limit } } else { Refusal::Full }
+    }
+
+    /// The least memory that the pieces take, in bytes.
+    pub fn min_charge(&self, pieces: &[NewEvent<'_>]) -> usize {
+        let prefix_bytes = self.body_prefix_bytes();
+        pieces.iter().map(|event| OpenBatch::min_charge(prefix_bytes, event, &self.ledger)).sum()
+    }
+
+    /// Drops the oldest waiting batch, if dropping all waiting batches would make the room.
+    fn make_room(&self, state: &mut State, pieces: &[NewEvent<'_>]) -> bool {
+        if state.waiting.is_empty() {
+            state.seal();
+        }
+        let (held, budget) = (self.account.held(), self.account.budget());
+        let droppable = state.droppable_bytes();
+        let (held, used) = (held.saturating_sub(droppable), budget.used().saturating_sub(droppable));
+        budget.admits(state.health(), held, self.min_charge(pieces), used) && state.drop_oldest()
+    }
+
+    fn open_batch(&self, id: u64, charge: Charge, initial: InitialCapacity, now: Instant) -> OpenBatch {
+        let target = BatchTarget { body_prefix: self.body_prefix(), ledger: &self.ledger };
+        OpenBatch::open(id, target, charge, initial, now)
+    }
+
+    /// Reserves the least memory that the pieces take.
+    fn reserve(&self, pieces: &[NewEvent<'_>], health: Health) -> Result<Charge, NoRoom> {
+        let mut charge = Charge::empty(&self.account);
+        charge.grow_for_push(self.min_charge(pieces), health)?;
+        Ok(charge)
+    }
+
+    /// Adds all pieces of one event, or none. Each piece gets a batch of its own, which all but the last fill anyway.
+    fn add_split(
+        &self,
+        state: &mut State,
+        timestamp_ms: i64,
+        pieces: &[NewEvent<'_>],
+    ) -> Result<(), NotAdded> {
+        state.seal();
+        let (health, now) = (state.health(), Instant::now());
+        let mut reserved = self.reserve(pieces, health)?;
+        let open = |(id, event)| {
+            let charge = reserved.split_off(self.min_charge(std::slice::from_ref(event)));
+            self.open_batch(id, charge, InitialCapacity::default(), now)
+        };
+        let mut opened: Vec<_> = (state.next_batch..).zip(pieces).map(open).collect();
+        let added = opened.iter_mut().zip(pieces).try_for_each(|(batch, event)| {
+            // The charge of the batch was reserved before it was opened.
+            batch.add(timestamp_ms, event, TargetState { health, is_under_way: false })
+        });
+        if added.is_err() {
+            opened.into_iter().for_each(OpenBatch::cancel);
+            return Err(NotAdded::NoRoom);
+        }
+        state.next_batch += opened.len() as u64;
+        state.used_at = Some(now);
+        state.waiting.extend(opened.into_iter().map(OpenBatch::seal));
+        Ok(())
+    }
+
+    /// Adds the event to the open batch, and opens one if there is none. If the event does not get in, the batch is
+    /// sealed, so that it goes out and makes room. For lack of memory it is sealed only when nothing else of the queue is
+    /// under way.
+    fn add(
+        &self,
+        state: &mut State,
+        timestamp_ms: i64,
+        event: &NewEvent<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), NotAdded> {
+        let health = state.health();
+        if state.open.is_none() {
+            let now = Instant::now();
+            let initial =
+                InitialCapacity { at_once: self.account.budget().is_plentiful(), ..state.last_size };
+            let charge = self.reserve(std::slice::from_ref(event), health)?;
+            let batch = self.open_batch(state.next_batch, charge, initial, now);
+            state.next_batch += 1;
+            state.used_at = Some(now);
+            state.open = Some(Box::new(batch));
+            if !state.timer_armed {
+                state.timer_armed = true;
+                effects.arm_timer = Some(now);
+            }
+        }
+        let is_under_way = state.is_under_way();
+        let Some(open) = state.open.as_mut() else { return Err(NotAdded::NoRoom) };
+        let added = open.add(timestamp_ms, event, TargetState { health, is_under_way });
+        match added {
+            // Batches that are under way make room when they are final. Sealed now, this batch could not go before that,
+            // and a full buffer would stay full of batches with a single event each.
+            Err(NotAdded::NoRoom) if is_under_way && !open.is_empty() => state.due = true,
+            Err(_) => state.seal(),
+            Ok(()) if open.is_full() => state.seal(),
+            Ok(()) => {}
+        }
+        added
+    }
+
+    /// Takes the lock for a push: see [`Contention`](super::contention::Contention).
+    #[inline]
+    fn lock_for_push(&self) -> MutexGuard<'_, State> {
+        match self.state.try_lock() {
+            Ok(state) => {
+                self.contention.on_uncontended();
+                state
+            }
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                self.contention.back_off_until(|| self.state.try_lock().ok()).unwrap_or_else(|| self.lock())
+            }
+        }
+    }
+}

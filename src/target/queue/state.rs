@@ -1,0 +1,220 @@
+//! The changing part of a queue, under its one lock: where each batch is, and whether the next one may go.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::snapshot::LastError;
+use crate::batch::{Batch, InitialCapacity, OpenBatch};
+use crate::health::Health;
+use crate::limits::is_accepted_timestamp;
+use crate::outcome::{EventCounts, Outcome, Reason};
+use crate::target::breaker::CircuitBreaker;
+use crate::target::ready_class::ReadyClass;
+use crate::wait_group::WaitGuard;
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) open: Option<Box<OpenBatch>>,
+    /// The size of the last batches. The next one starts with as much capacity.
+    pub(super) last_size: InitialCapacity,
+    pub(super) waiting: VecDeque<Batch>,
+    pub(super) in_flight: Vec<u64>,
+    pub(super) breaker: CircuitBreaker,
+    /// The ready class in which the queue waits.
+    pub(super) queued_class: Option<ReadyClass>,
+    /// The group of the target is being created by the attempt of another target.
+    pub(super) parked: bool,
+    pub(super) closed: bool,
+    /// The time at which the queue last opened a batch or finalized one. The clock is not read for each event.
+    pub(super) used_at: Option<Instant>,
+    /// A flush timer is running for the queue.
+    pub(super) timer_armed: bool,
+    /// The open batch is to go out as soon as the queue may send, after the batches that wait: its time has come, or
+    /// there was no room for an event. Until then it continues to grow.
+    pub(super) due: bool,
+    /// Batches in flight that are in the slow lane. While there are any, no other batch goes out.
+    pub(super) in_slow_lane: Vec<u64>,
+    /// The last answer took longer than `slow_after`, or did not come.
+    pub(super) slow: bool,
+    /// The last request got no answer, and the target was not blamed for it.
+    pub(super) unanswered: bool,
+    pub(super) next_batch: u64,
+    /// The timestamp of the last event that was pushed with one.
+    pub(super) last_timestamp_ms: Option<i64>,
+    /// The time at which the sink last created the group or the stream.
+    pub(super) created_at: Option<Instant>,
+    /// Flushes that wait, in the order of their batches.
+    pub(super) flushes: Vec<PendingFlush>,
+    pub(super) counts: EventCounts,
+    pub(super) last_error: Option<LastError>,
+    /// The time at which the service last took or refused a batch of the target.
+    pub(super) answered_at: Option<Instant>,
+    /// The time of the last failure, while the target fails.
+    pub(super) failed_at: Option<Instant>,
+    /// The time at which the open breaker lets the next batch go.
+    pub(super) next_attempt: Option<Instant>,
+    pub(super) throttled: ThrottledRun,
+}
+
+/// Throttled requests of the target in a row, counted only when batches of other targets were taken in between.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ThrottledRun {
+    pub(super) times: u32,
+    /// Batches of all targets that the service had taken at the last of them.
+    pub(super) delivered_batches: u64,
+}
+
+/// A flush that waits until all batches below `batches_below` are final.
+#[derive(Debug)]
+pub(super) struct PendingFlush {
+    batches_below: u64,
+    guard: WaitGuard,
+}
+
+impl State {
+    /// Whether no batch of the target has failed since the service last answered for one.
+    pub(super) fn has_no_failure(&self) -> bool {
+        self.breaker.is_closed() && self.breaker.failures() == 0
+    }
+
+    pub(super) fn is_idle(&self, used_by: Instant) -> bool {
+        let used = self.used_at.is_some_and(|at| at > used_by);
+        let empty = self.open.as_deref().is_none_or(OpenBatch::is_empty) && !self.is_under_way();
+        !used && empty && self.flushes.is_empty()
+    }
+
+    /// The timestamp that an event gets: its own, else the last one of the target if the service still accepts that, else
+    /// the time of the push.
+    pub(super) fn resolve_timestamp(&self, timestamp_ms: Option<i64>, now_ms: i64) -> i64 {
+        let last = || self.last_timestamp_ms.filter(|last| is_accepted_timestamp(*last, now_ms));
+        timestamp_ms.or_else(last).unwrap_or(now_ms)
+    }
+
+    pub(super) fn health(&self) -> Health {
+        match self.has_no_failure() {
+            false => Health::Failing,
+            true if self.was_answered() => Health::Healthy,
+            true => Health::Unknown,
+        }
+    }
+
+    /// Whether the service ever took a request of the target, even if it refused events in the request for their age.
+    pub(super) fn was_answered(&self) -> bool {
+        self.counts.of(Outcome::Delivered) + self.counts.of(Outcome::Rejected) > 0
+    }
+
+    pub(super) fn ready_class(&self) -> ReadyClass {
+        match self.health() {
+            Health::Healthy if self.slow && !self.unanswered => ReadyClass::Late,
+            _ if self.slow => ReadyClass::Slow,
+            _ if self.unanswered => ReadyClass::Trial,
+            Health::Healthy => ReadyClass::Steady,
+            Health::Unknown => ReadyClass::New,
+            Health::Failing => ReadyClass::Trial,
+        }
+    }
+
+    /// Whether batches of the target wait or are in flight.
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.waiting.is_empty() || !self.in_flight.is_empty()
+    }
+
+    pub(super) fn seal(&mut self) {
+        self.due = false;
+        if let Some(open) = self.open.take().filter(|open| !open.is_empty()) {
+            self.last_size = open.size().or_most_of(self.last_size);
+            // Mostly one batch waits, and there are many queues.
+            self.waiting.reserve_exact(usize::from(self.waiting.is_empty()));
+            self.waiting.push_back(open.seal());
+        }
+    }
+
+    /// Adds a flush that waits for everything that is in the queue now. Flushes whose caller has stopped waiting are
+    /// forgotten.
+    pub(super) fn add_flush(&mut self, guard: WaitGuard) {
+        self.flushes.retain(|flush| flush.guard.is_awaited());
+        self.flushes.push(PendingFlush { batches_below: self.next_batch, guard });
+    }
+
+    /// Moves the guards of the flushes that have nothing left to wait for to `finished`.
+    pub(super) fn take_finished_flushes(&mut self, finished: &mut Vec<WaitGuard>) {
+        let first = self.first_unfinished();
+        let count = self.flushes.partition_point(|flush| flush.batches_below <= first);
+        finished.extend(self.flushes.drain(..count).map(|flush| flush.guard));
+        if self.flushes.is_empty() {
+            self.flushes = Vec::new();
+        }
+    }
+
+    /// Memory that dropping all waiting batches would give back, in bytes.
+    pub(super) fn droppable_bytes(&self) -> usize {
+        self.waiting.iter().map(Batch::droppable_bytes).sum()
+    }
+
+    /// Drops the oldest waiting batch. Returns false when no batch waits.
+    pub(super) fn drop_oldest(&mut self) -> bool {
+        let Some(batch) = self.waiting.pop_front() else { return false };
+        self.used_at = Some(Instant::now());
+        self.counts.count(Outcome::Dropped, batch.events());
+        batch.finalize(Reason::Overflow.into());
+        true
+    }
+
+    pub(super) fn may_send(&self, target_concurrency: usize) -> bool {
+        (!self.waiting.is_empty() || (self.due && self.open.as_ref().is_some_and(|open| !open.is_empty())))
+            && !self.parked
+            && self.in_slow_lane.is_empty()
+            && self.in_flight.len() < target_concurrency
+            && self.breaker.allows()
+    }
+
+    /// The attempt at this batch is over.
+    pub(super) fn remove_in_flight(&mut self, batch: &Batch, slow_after: Duration) {
+        self.in_flight.retain(|id| *id != batch.id());
+        self.in_slow_lane.retain(|id| *id != batch.id());
+        if !self.is_under_way() {
+            // There are many queues, and most of them have nothing to do most of the time.
+            (self.waiting, self.in_flight, self.in_slow_lane) = Default::default();
+        }
+        self.unanswered = false;
+        self.slow = batch.last_attempt().is_some_and(|at| at.elapsed() >= slow_after);
+    }
+
+    /// Puts the batch back in its place among the waiting ones.
+    pub(super) fn requeue(&mut self, batch: Batch, slow_after: Duration) {
+        self.remove_in_flight(&batch, slow_after);
+        let place = self.waiting.partition_point(|other| other.id() < batch.id());
+        self.waiting.insert(place, batch);
+    }
+
+    /// The lowest id of a batch that is not final. All batches below are final.
+    fn first_unfinished(&self) -> u64 {
+        let open = self.open.as_deref().map(OpenBatch::id);
+        let waiting = self.waiting.front().map(Batch::id);
+        let in_flight = self.in_flight.iter().copied().min();
+        [open, waiting, in_flight].into_iter().flatten().min().unwrap_or(self.next_batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::wait_group::WaitGroup;
+
+    #[test]
+    fn flushes_whose_caller_has_stopped_waiting_are_forgotten() {
+        let mut state = State::default();
+        let awaited = Arc::<WaitGroup>::default();
+        state.add_flush(awaited.guard());
+        for _ in 0..1000 {
+            state.add_flush(Arc::<WaitGroup>::default().guard());
+        }
+        assert_eq!(state.flushes.len(), 2, "the flush that is awaited and the last one");
+        state.flushes.clear();
+        assert!(awaited.is_done());
+    }
+}
