@@ -3,26 +3,17 @@
 //! One creation at a time runs in each group. The attempt that met the missing group first creates it. Other targets of the
 //! group are parked, without a worker, until that is done.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tracing::{info, warn};
 
 use super::in_flight::InFlight;
 use super::shared::Shared;
 use crate::service::{ApiError, NewGroup};
-use crate::sync::lock;
 use crate::target::Queue;
 
 const EXISTS: &str = "ResourceAlreadyExistsException";
 const NOT_FOUND: &str = "ResourceNotFoundException";
-
-/// The groups in which something is being created, and the queues that are parked for each.
-#[derive(Debug, Default)]
-pub(super) struct GroupCreations {
-    /// Guards the map. The lock of a queue may be taken under it, never the other way. Nothing awaits while holding it.
-    parked: Mutex<HashMap<Box<str>, Vec<Arc<Queue>>>>,
-}
 
 /// The right to create in a group. Dropping it lets the parked queues continue.
 #[derive(Debug)]
@@ -36,7 +27,7 @@ impl Creation {
     /// attempt has that right, the batch is parked instead.
     pub(super) fn begin(shared: &Arc<Shared>, flight: InFlight) -> Option<(InFlight, Creation)> {
         let queue = flight.queue().clone();
-        let mut parked = lock(&shared.creations.parked);
+        let mut parked = shared.creations.lock();
         if let Some(waiting) = parked.get_mut(queue.group()) {
             flight.park();
             waiting.push(queue);
@@ -49,7 +40,7 @@ impl Creation {
 
 impl Drop for Creation {
     fn drop(&mut self) {
-        let waiting = lock(&self.shared.creations.parked).remove(&self.group).unwrap_or_default();
+        let waiting = self.shared.creations.lock().remove(&self.group).unwrap_or_default();
         for queue in waiting {
             let effects = queue.unpark();
             self.shared.apply(&queue, effects);

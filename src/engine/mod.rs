@@ -21,15 +21,17 @@ use crate::target::registry::RegistrySnapshot;
 use crate::target::{Queue, QueueSnapshot};
 use crate::wait_group::WaitGroup;
 
-pub use push::PushError;
+pub use push_error::PushError;
 pub use shared::Dependencies;
 
 use shared::{Closing, Shared};
 
 mod create;
+mod group_creations;
 mod in_flight;
 mod permit;
 mod push;
+mod push_error;
 mod sender;
 mod shared;
 mod tasks;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::create::GroupCreations;
+use super::group_creations::GroupCreations;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::memory::Budget;
