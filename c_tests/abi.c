@@ -51,11 +51,11 @@ static void mark_last_error(void)
 }
 
 /* The call is refused as an invalid argument, with a sentence of its own. */
-#define CHECK_REFUSED(call)                                                                              \
-    do {                                                                                                 \
-        mark_last_error();                                                                               \
-        CHECK_STATUS(CWL_ERR_INVALID_ARGUMENT, call);                                                    \
-        if (cwl_last_error()[0] == '\0' || strstr(cwl_last_error(), "marked_before_the_call") != NULL)   \
+#define CHECK_REFUSED(call)                                                                                \
+    do {                                                                                                   \
+        mark_last_error();                                                                                 \
+        CHECK_STATUS(CWL_ERR_INVALID_ARGUMENT, call);                                                      \
+        if (cwl_last_error()[0] == '\0' || strstr(cwl_last_error(), "marked_before_the_call") != NULL)     \
             check_failed(__FILE__, __LINE__, "%s left \"%s\" as the last error", #call, cwl_last_error()); \
     } while (0)
 
@@ -228,7 +228,7 @@ static void an_event_says_how_large_it_is(void)
     cwl_sink *sink = open_local("event-size");
     cwl_target *target = NULL;
     CHECK_STATUS(CWL_OK, cwl_target_open(sink, NULL, NULL, &target));
-    static const size_t wrong[] = { 0, 1, sizeof(size_t), offsetof(cwl_event, token) - 8, sizeof(cwl_event) + 1, SIZE_MAX };
+    const size_t wrong[] = { 0, 1, sizeof(size_t), offsetof(cwl_event, token) - 8, sizeof(cwl_event) + 1, SIZE_MAX };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         cwl_event event = test_event("m");
         event.struct_size = wrong[i];

@@ -41,18 +41,18 @@ static inline void check_failed(const char *file, int line, const char *format, 
     pthread_mutex_unlock(&check_state.lock);
 }
 
-#define CHECK(condition)                                            \
-    do {                                                            \
-        if (!(condition))                                           \
+#define CHECK(condition)                                                \
+    do {                                                                \
+        if (!(condition))                                               \
             check_failed(__FILE__, __LINE__, "not so: %s", #condition); \
     } while (0)
 
-#define CHECK_OR_LEAVE(condition)                                   \
-    do {                                                            \
-        if (!(condition)) {                                         \
+#define CHECK_OR_LEAVE(condition)                                       \
+    do {                                                                \
+        if (!(condition)) {                                             \
             check_failed(__FILE__, __LINE__, "not so: %s", #condition); \
-            return;                                                 \
-        }                                                           \
+            return;                                                     \
+        }                                                               \
     } while (0)
 
 /* The library's text is part of the message: it says what it thinks is wrong. A host that is not linked with the
@@ -61,19 +61,19 @@ static inline void check_failed(const char *file, int line, const char *format, 
 #define CHECK_LAST_ERROR() cwl_last_error()
 #endif
 
-#define CHECK_STATUS(expected, call)                                                                       \
-    do {                                                                                                   \
-        cwl_status check_got = (call);                                                                     \
-        if (check_got != (expected))                                                                       \
-            check_failed(__FILE__, __LINE__, "%s is %d (%s), not %s", #call, (int)check_got, \
-                         CHECK_LAST_ERROR(), #expected);                                                   \
+#define CHECK_STATUS(expected, call)                                                                             \
+    do {                                                                                                         \
+        cwl_status check_got = (call);                                                                           \
+        if (check_got != (expected))                                                                             \
+            check_failed(__FILE__, __LINE__, "%s is %d (%s), not %s", #call, (int)check_got, CHECK_LAST_ERROR(), \
+                         #expected);                                                                             \
     } while (0)
 
-#define CHECK_EQUAL(expected, actual)                                                               \
-    do {                                                                                            \
-        unsigned long long check_expected = (unsigned long long)(expected);                        \
-        unsigned long long check_actual = (unsigned long long)(actual);                            \
-        if (check_expected != check_actual)                                                         \
+#define CHECK_EQUAL(expected, actual)                                                                        \
+    do {                                                                                                     \
+        unsigned long long check_expected = (unsigned long long)(expected);                                  \
+        unsigned long long check_actual = (unsigned long long)(actual);                                      \
+        if (check_expected != check_actual)                                                                  \
             check_failed(__FILE__, __LINE__, "%s is %llu, not %llu", #actual, check_actual, check_expected); \
     } while (0)
 

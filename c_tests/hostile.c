@@ -298,8 +298,7 @@ static void check_signals(const struct signal_state *before, const char *when)
         if (before->known[number] != after.known[number] || was->sa_handler != is->sa_handler
             || was->sa_flags != is->sa_flags)
             check_failed(__FILE__, __LINE__, "%s the disposition of signal %d is another", when, number);
-        if (before->known[number]
-            && sigismember(&before->mask, number) != sigismember(&after.mask, number))
+        if (before->known[number] && sigismember(&before->mask, number) != sigismember(&after.mask, number))
             check_failed(__FILE__, __LINE__, "%s the mask of the caller differs for signal %d", when, number);
     }
 }

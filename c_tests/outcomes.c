@@ -35,8 +35,8 @@ struct tally {
 
 static void count(struct tally *tally, const cwl_ack *ack)
 {
-    int plain = ack->struct_size == sizeof *ack && ack->outcome == CWL_DELIVERED && ack->reason == CWL_REASON_NONE &&
-                ack->error_code == NULL && ack->error_message == NULL;
+    int plain = ack->struct_size == sizeof *ack && ack->outcome == CWL_DELIVERED && ack->reason == CWL_REASON_NONE
+                && ack->error_code == NULL && ack->error_message == NULL;
     if (ack->token < EVENTS && plain)
         tally->acks[ack->token]++;
     else

@@ -203,9 +203,8 @@ static void print_counts(cwl_status status, int64_t shutdown_ns, const struct pu
 static cwl_sink *open_sink(const char *endpoint)
 {
     const char *const options[][2] = {
-        { "endpoint_url", endpoint },         { "region", "us-east-1" },
-        { "access_key_id", "test" },          { "secret_access_key", "test" },
-        { "concurrency", CONCURRENCY },       { "flush_interval_ms", FLUSH_INTERVAL_MS },
+        { "endpoint_url", endpoint },    { "region", "us-east-1" },      { "access_key_id", "test" },
+        { "secret_access_key", "test" }, { "concurrency", CONCURRENCY }, { "flush_interval_ms", FLUSH_INTERVAL_MS },
         { "when_full", "reject" },
     };
     cwl_config *config = cwl_config_new();

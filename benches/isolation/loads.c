@@ -39,8 +39,9 @@ static void parse_load(const char *text)
     if (load_count == LOADS_MAX)
         die("too many loads");
     struct load *load = &loads[load_count++];
-    if (sscanf(text, "%15[^:]:%127[^:]:%" SCNu32 ":%lf:%zu", role, load->prefix, &load->targets, &rate_each,
-               &load->bytes) != 5 || load->targets == 0 || rate_each <= 0 || load->bytes == 0)
+    int fields = sscanf(text, "%15[^:]:%127[^:]:%" SCNu32 ":%lf:%zu", role, load->prefix, &load->targets, &rate_each,
+                        &load->bytes);
+    if (fields != 5 || load->targets == 0 || rate_each <= 0 || load->bytes == 0)
         die(text);
     load->rate = rate_each * load->targets;
     load->role = HEALTHY;
@@ -117,9 +118,9 @@ void print_load(const struct load *load)
            ", \"refused_full\": %" PRIu64 ", \"refused_otherwise\": %" PRIu64 ", \"delivered\": %" PRIu64
            ", \"rejected\": %" PRIu64 ", \"dropped\": %" PRIu64 ", \"abandoned\": %" PRIu64
            ", \"never_acked\": %" PRIu64 ", \"acked_twice\": %" PRIu64 ", \"delivered_by_target\": [",
-           role_names[load->role], load->prefix, load->due, load->accepted, load->refused_full,
-           load->refused_otherwise, outcomes[CWL_DELIVERED], outcomes[CWL_REJECTED], outcomes[CWL_DROPPED],
-           outcomes[CWL_ABANDONED], never_acked, acked_twice);
+           role_names[load->role], load->prefix, load->due, load->accepted, load->refused_full, load->refused_otherwise,
+           outcomes[CWL_DELIVERED], outcomes[CWL_REJECTED], outcomes[CWL_DROPPED], outcomes[CWL_ABANDONED], never_acked,
+           acked_twice);
     for (uint32_t target = 0; target < load->targets; target++)
         printf("%s%" PRIu64, target == 0 ? "" : ", ", delivered[target]);
     printf("]}");
@@ -138,4 +139,3 @@ void write_records(const char *path)
     if (fclose(out) != 0 || !written)
         die(path);
 }
-

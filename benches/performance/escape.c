@@ -3,11 +3,14 @@
 #include "escape.h"
 
 /* How a byte is written: 0 as it is, 'u' as a code point, else behind a backslash. */
+/* Sixteen bytes a line: */
+/* clang-format off */
 static const char how[256] = {
     'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'b', 't', 'n', 'u', 'f', 'r', 'u', 'u',
     'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u',
     ['"'] = '"', ['\\'] = '\\',
 };
+/* clang-format on */
 
 char *escape(const char *message, size_t bytes, char *out)
 {

@@ -17,7 +17,7 @@
 static cwl_config *configured(const cwl_plugin *plugin, const char *endpoint)
 {
     const char *const options[][2] = {
-        { "region", "us-east-1" },      { "endpoint_url", endpoint }, { "access_key_id", "test" },
+        { "region", "us-east-1" },       { "endpoint_url", endpoint }, { "access_key_id", "test" },
         { "secret_access_key", "test" }, { "log_group", "/bench" },    { "log_stream", "host" },
     };
     cwl_config *config = plugin->config_new();
@@ -49,7 +49,8 @@ int main(int argc, char **argv)
     plugin->config_free(config);
 
     printf("{\"dlopen_ms\": %.3f, \"open_ms\": %.3f, \"ms\": %.3f, \"before_kb\": %" PRId64 ", \"after_kb\": %" PRId64
-           "}\n", (double)(loaded_ns - begun_ns) / 1e6, (double)(opened_ns - loaded_ns) / 1e6,
+           "}\n",
+           (double)(loaded_ns - begun_ns) / 1e6, (double)(opened_ns - loaded_ns) / 1e6,
            (double)(opened_ns - begun_ns) / 1e6, before_kb, after_kb);
     plugin->shutdown(sink, 0);
     plugin->free(sink);

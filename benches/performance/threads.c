@@ -112,8 +112,8 @@ int measure_threads(const struct request *request)
     pthread_t thread;
     helper.lines = &lines;
     helper.room = allocated(TARGET_EVENTS, ESCAPED_MOST(lines.bytes));
-    if (pthread_barrier_init(&helper.wake, NULL, 2) != 0 || pthread_barrier_init(&helper.done, NULL, 2) != 0 ||
-        pthread_create(&thread, NULL, help, NULL) != 0)
+    if (pthread_barrier_init(&helper.wake, NULL, 2) != 0 || pthread_barrier_init(&helper.done, NULL, 2) != 0
+        || pthread_create(&thread, NULL, help, NULL) != 0)
         fail("the second thread");
 
     for (size_t round = 0; round < WARM_UP_ROUNDS + rounds; round++) {

@@ -25,16 +25,16 @@
 /* One path and the file of its trail that is being read now. */
 struct followed {
     struct trail trail;
-    struct record *record;  /* NULL: none is being read */
+    struct record *record; /* NULL: none is being read */
     struct input input;
-    bool idle;              /* at the end at the last look: it may be truncated before there is more */
-    int64_t written_ns;     /* when it was written last, as of the last look at its mark */
-    bool moved;             /* the path means another file by now, since: */
-    int64_t moved_ms;       /* the look that found it so, on the monotonic clock */
-    int64_t moved_wall_ms;  /* when it happened, as far as that is known */
-    int64_t read_ms;        /* when there was data last */
-    bool waits;             /* that there is no file yet was said */
-    bool over;              /* nothing more is read in this run */
+    bool idle;             /* at the end at the last look: it may be truncated before there is more */
+    int64_t written_ns;    /* when it was written last, as of the last look at its mark */
+    bool moved;            /* the path means another file by now, since: */
+    int64_t moved_ms;      /* the look that found it so, on the monotonic clock */
+    int64_t moved_wall_ms; /* when it happened, as far as that is known */
+    int64_t read_ms;       /* when there was data last */
+    bool waits;            /* that there is no file yet was said */
+    bool over;             /* nothing more is read in this run */
 };
 
 /* ---- from one file to the next --------------------------------------------------------------------------------- */

@@ -18,19 +18,19 @@ struct shipper;
 struct input {
     const char *name;
     int fd;
-    uint64_t line;       /* number of the line that was taken last, from 1, counted from where the reading began */
-    char *data;          /* bytes of lines that are not complete yet */
+    uint64_t line; /* number of the line that was taken last, from 1, counted from where the reading began */
+    char *data;    /* bytes of lines that are not complete yet */
     size_t capacity;
     size_t length;
-    size_t scanned;      /* the first so many bytes hold no newline */
-    uint64_t line_cut;   /* bytes of the present line that were read and not kept */
+    size_t scanned;    /* the first so many bytes hold no newline */
+    uint64_t line_cut; /* bytes of the present line that were read and not kept */
 
-    uint64_t begun;      /* offset at which the reading began */
-    uint64_t position;   /* offset behind what was read */
-    uint64_t settled;    /* offset behind the last line that was pushed, refused or empty, as all before it */
-    bool held;           /* a line was not pushed, for want of time: nothing behind it is pushed or settled */
-    cwl_source *source;  /* NULL: offsets are not kept */
-    uint64_t covered;    /* end of the last event's range; the next one begins there, whatever was skipped */
+    uint64_t begun;     /* offset at which the reading began */
+    uint64_t position;  /* offset behind what was read */
+    uint64_t settled;   /* offset behind the last line that was pushed, refused or empty, as all before it */
+    bool held;          /* a line was not pushed, for want of time: nothing behind it is pushed or settled */
+    cwl_source *source; /* NULL: offsets are not kept */
+    uint64_t covered;   /* end of the last event's range; the next one begins there, whatever was skipped */
 };
 
 /* How a read ended. */

@@ -144,8 +144,8 @@ static void take_valued(struct options *options, const char *name, const char *v
 
 static bool takes_value(const char *name)
 {
-    static const char *const valued[] = { "--group", "--stream", "--endpoint", "--region",
-                                          "--set", "--state-dir", "--timeout" };
+    static const char *const valued[] = { "--group", "--stream",    "--endpoint", "--region",
+                                          "--set",   "--state-dir", "--timeout" };
     for (size_t i = 0; i < sizeof valued / sizeof valued[0]; i++)
         if (strcmp(name, valued[i]) == 0)
             return true;

@@ -29,7 +29,7 @@
 struct found {
     char *place;
     bool is_path;
-    bool is_ours;           /* by its name; else only its inode is one that is known, and may have been used again */
+    bool is_ours; /* by its name; else only its inode is one that is known, and may have been used again */
     struct look look;
     struct record *record;
 };

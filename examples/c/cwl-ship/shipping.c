@@ -168,11 +168,10 @@ int summarize(const struct shipper *ship)
                  ship->rotations, ship->truncations);
     if (!delivered || !ship->options->quiet)
         say("lines=%" PRIu64 " pushed=%" PRIu64 " bytes=%" PRIu64 " delivered=%" PRIu64 " rejected=%" PRIu64
-            " dropped=%" PRIu64 " abandoned=%" PRIu64 " refused=%" PRIu64 " unsent=%" PRIu64
-            " skipped_empty=%" PRIu64 "%s seconds=%.2f",
+            " dropped=%" PRIu64 " abandoned=%" PRIu64 " refused=%" PRIu64 " unsent=%" PRIu64 " skipped_empty=%" PRIu64
+            "%s seconds=%.2f",
             ship->lines, ship->pushed, ship->pushed_bytes, stats.delivered_events, stats.rejected_events,
             stats.dropped_events, stats.abandoned_events, ship->refused, ship->unsent, ship->empty, files,
             (double)(monotonic_ms() - ship->started_ms) / 1000.0);
     return delivered ? EXIT_DELIVERED : EXIT_NOT_DELIVERED;
 }
-

@@ -17,7 +17,7 @@
 enum {
     EXIT_DELIVERED = 0,
     EXIT_NOT_DELIVERED = 1,
-    EXIT_BAD_INPUT = 2
+    EXIT_BAD_INPUT = 2,
 };
 
 struct shipper {
@@ -25,17 +25,17 @@ struct shipper {
     cwl_sink *sink;
     cwl_target *target;
     int64_t started_ms;
-    int64_t progress_ms;    /* when the progress line was written last */
-    int64_t deadline_ms;    /* when to leave, once reading is over; 0 before that */
-    int64_t timestamp_ms;   /* of the last event: time never runs backwards within the stream */
+    int64_t progress_ms;  /* when the progress line was written last */
+    int64_t deadline_ms;  /* when to leave, once reading is over; 0 before that */
+    int64_t timestamp_ms; /* of the last event: time never runs backwards within the stream */
     uint64_t lines;
     uint64_t pushed;
     uint64_t pushed_bytes;
-    uint64_t refused;       /* lines that the library does not take */
-    uint64_t unsent;        /* lines that were read, and for which there was no room before the end */
+    uint64_t refused; /* lines that the library does not take */
+    uint64_t unsent;  /* lines that were read, and for which there was no room before the end */
     uint64_t empty;
-    uint64_t files;         /* that were read from with --follow or --state-dir, rotated ones among them */
-    uint64_t rotations;     /* by renaming */
+    uint64_t files;     /* that were read from with --follow or --state-dir, rotated ones among them */
+    uint64_t rotations; /* by renaming */
     uint64_t truncations;
     bool read_failed;
 };

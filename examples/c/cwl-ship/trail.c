@@ -142,8 +142,8 @@ struct record *add_record(struct trail *trail, const struct identity *identity)
     do {
         cwl_source_free(record->source);
         record->source = NULL;
-        snprintf(record->token, sizeof record->token, "%" PRIx64 ":%" PRIu64 ":%" PRId64 "#%" PRIu64,
-                 identity->device, identity->inode, identity->birth_ns, trail->next_serial++);
+        snprintf(record->token, sizeof record->token, "%" PRIx64 ":%" PRIu64 ":%" PRId64 "#%" PRIu64, identity->device,
+                 identity->inode, identity->birth_ns, trail->next_serial++);
         if (!open_source(trail, record)) {
             free_record(record);
             return NULL;

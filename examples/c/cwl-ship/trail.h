@@ -24,38 +24,38 @@
 #define TOKEN_SIZE 96
 
 struct record {
-    struct record *next;     /* the next newer one */
-    char token[TOKEN_SIZE];  /* what its source's name has behind the path; never used for another file */
+    struct record *next;    /* the next newer one */
+    char token[TOKEN_SIZE]; /* what its source's name has behind the path; never used for another file */
     struct identity identity;
     struct mark mark;
-    bool done;               /* read to its end, and all of that final */
-    bool replaced;           /* truncated: its inode holds another content now, and only a copy can be read on */
-    uint64_t skip_begin;     /* from here up to skip_end nothing is to be sent: lines that are empty or refused */
+    bool done;           /* read to its end, and all of that final */
+    bool replaced;       /* truncated: its inode holds another content now, and only a copy can be read on */
+    uint64_t skip_begin; /* from here up to skip_end nothing is to be sent: lines that are empty or refused */
     uint64_t skip_end;
 
     /* From here on, of this run only. */
-    cwl_source *source;      /* NULL without a state folder, and when it is done */
-    char *place;             /* its name in the folder at the last look; NULL: it has none */
-    bool is_path;            /* that name is the followed one */
-    bool read;               /* it was read from in this run */
-    bool left;               /* it is not to be read any more in this run */
-    bool ended;              /* and not in any other either: it is done once all of it is final */
-    bool begun;              /* the two offsets below hold */
-    uint64_t covered;        /* end of the last event's range */
-    uint64_t settled;        /* behind the last line that was pushed, empty or refused */
+    cwl_source *source; /* NULL without a state folder, and when it is done */
+    char *place;        /* its name in the folder at the last look; NULL: it has none */
+    bool is_path;       /* that name is the followed one */
+    bool read;          /* it was read from in this run */
+    bool left;          /* it is not to be read any more in this run */
+    bool ended;         /* and not in any other either: it is done once all of it is final */
+    bool begun;         /* the two offsets below hold */
+    uint64_t covered;   /* end of the last event's range */
+    uint64_t settled;   /* behind the last line that was pushed, empty or refused */
 };
 
 struct trail {
-    const char *name;       /* as it was given */
-    char *folder;           /* without symbolic links */
-    const char *base;       /* the name in that folder */
-    char *label;            /* folder and name, in plain ASCII */
-    char *registry;         /* the file that keeps the records; NULL without a state folder */
+    const char *name; /* as it was given */
+    char *folder;     /* without symbolic links */
+    const char *base; /* the name in that folder */
+    char *label;      /* folder and name, in plain ASCII */
+    char *registry;   /* the file that keeps the records; NULL without a state folder */
     cwl_sink *sink;
     const struct trail *peer; /* the next of all trails, in a ring: their paths are none of this one's files */
-    bool fresh;             /* nothing has been known of the path yet */
-    bool unsaved;           /* the records differ from the file */
-    bool save_failed;       /* and that was said */
+    bool fresh;               /* nothing has been known of the path yet */
+    bool unsaved;             /* the records differ from the file */
+    bool save_failed;         /* and that was said */
     uint64_t next_serial;
     struct record *oldest;
 };
