@@ -1,20 +1,20 @@
 /*
- * cwl-ship - send the lines of files or of standard input to Amazon CloudWatch Logs.
+ * cwl-ship - sends the lines of files or of standard input to Amazon CloudWatch Logs.
  *
- * A small agent on top of libcwl_sink: one thread reads and pushes, the library batches, sends and retries on
- * threads of its own. The parts, in cwl-ship/, and the way of a line through them:
+ * It is a small agent on top of libcwl_sink. One thread reads and pushes; the library batches, sends and retries on its
+ * own threads. These are the parts, in cwl-ship/, in the order in which a line passes them:
  *
  *     options    the command line
- *     follow     files that grow and are rotated: which file is read when, and when it has ended
- *     trail      which files a path has had, and how far each was read; scan finds them, registry keeps them
- *     identity   what a file is known by, whatever it is called
- *     input      reads block by block, and cuts the blocks into lines
- *     shipping   pushes a line, and waits while the library has no room; after the last one flushes, as long as
+ *     follow     files that grow and are rotated: decides which file is read when, and when a file has ended
+ *     history    all files that a path has had, and how far each was read; scan finds them, registry saves them
+ *     identity   the identity of a file, independent of its name
+ *     input      reads blocks and cuts them into lines
+ *     shipping   pushes a line and waits while the library has no room; after the last line it flushes, as long as
  *                --timeout allows
- *     signals    the clock, and signals, which every wait looks at
+ *     signals    the clocks, and the signals that end every wait
  *     terminal   messages and the progress line
  *
- * What was read when a signal came is still sent.
+ * Lines that were read before a signal came are still sent.
  */
 
 #include <errno.h>
@@ -31,47 +31,47 @@
 
 #define DEFAULT_TIMEOUT_MS INT64_C(60000)
 
-/* Reads all inputs and waits for their outcomes. */
-static int ship_inputs(struct shipper *ship)
+/* Reads all inputs and waits for the outcomes of their lines. */
+static int ship_inputs(struct shipper *shipper)
 {
-    const struct options *options = ship->options;
-    bool kept = options->follow || options->state_dir != NULL;
-    struct followed *followed = NULL;
-    if (kept && (followed = open_followed(ship, options->files, options->file_count)) == NULL)
+    const struct options *options = shipper->options;
+    bool tracks_offsets = options->follow || options->state_dir != NULL;
+    struct followed_path *paths = NULL;
+    if (tracks_offsets && (paths = open_followed(shipper, options->files, options->file_count)) == NULL)
         return EXIT_BAD_INPUT;
     if (!options->quiet)
-        begin_progress();
-    if (kept)
-        follow(ship, followed, options->file_count);
-    for (size_t i = 0; !kept && i < options->file_count && !stopping(); i++)
-        ship_input(ship, options->files[i]);
-    drain(ship);
-    close_followed(followed, options->file_count);
-    end_progress();
-    return summarize(ship);
+        start_progress();
+    if (tracks_offsets)
+        follow(shipper, paths, options->file_count);
+    for (size_t i = 0; !tracks_offsets && i < options->file_count && !stop_requested(); i++)
+        ship_input(shipper, options->files[i]);
+    drain(shipper);
+    close_followed(paths, options->file_count);
+    stop_progress();
+    return summarize(shipper);
 }
 
 static int ship_all(const struct options *options)
 {
-    struct shipper ship = { .options = options, .started_ms = monotonic_ms() };
+    struct shipper shipper = { .options = options, .started_ms = monotonic_ms() };
     cwl_set_log_callback(CWL_LOG_WARN, log_from_library, NULL);
-    int code = open_sink(&ship);
-    if (code == EXIT_DELIVERED && !catch_signals()) {
-        say("cannot handle signals: %s", strerror(errno));
+    int code = open_sink(&shipper);
+    if (code == EXIT_DELIVERED && !install_signal_handlers()) {
+        print_message("cannot handle signals: %s", strerror(errno));
         code = EXIT_NOT_DELIVERED;
     }
     if (code == EXIT_DELIVERED)
-        code = ship_inputs(&ship);
-    cwl_target_free(ship.target);
-    cwl_sink_free(ship.sink);
+        code = ship_inputs(&shipper);
+    cwl_target_free(shipper.target);
+    cwl_sink_free(shipper.sink);
     cwl_set_log_callback(0, NULL, NULL);
     return code;
 }
 
-static int print_and_leave(const char *text)
+static int print_text(const char *text)
 {
     if (fputs(text, stdout) < 0 || fflush(stdout) != 0) {
-        say("cannot write to standard output: %s", strerror(errno));
+        print_message("cannot write to standard output: %s", strerror(errno));
         return EXIT_NOT_DELIVERED;
     }
     return EXIT_DELIVERED;
@@ -81,22 +81,22 @@ static int print_version(void)
 {
     char text[64];
     snprintf(text, sizeof text, "cwl-ship %s (ABI %" PRIu32 ")\n", cwl_version(), cwl_abi_version());
-    return print_and_leave(text);
+    return print_text(text);
 }
 
 int main(int argc, char **argv)
 {
     struct options options = { .timeout_ms = DEFAULT_TIMEOUT_MS };
     if (cwl_abi_version() < CWL_ABI_VERSION) {
-        say("libcwl_sink has ABI %" PRIu32 ", this program needs %d: install a newer library", cwl_abi_version(),
-            CWL_ABI_VERSION);
+        print_message("libcwl_sink has ABI %" PRIu32 ", this program needs %d: install a newer library",
+                      cwl_abi_version(), CWL_ABI_VERSION);
         return EXIT_BAD_INPUT;
     }
     options.config = cwl_config_new();
     read_options(&options, argc, argv);
     int code = EXIT_BAD_INPUT;
     if (options.mistakes == 0 && options.help)
-        code = print_and_leave(HELP);
+        code = print_text(HELP_TEXT);
     else if (options.mistakes == 0 && options.version)
         code = print_version();
     else {

@@ -1,7 +1,9 @@
 /*
- * What identifies a file whatever it is called: device, inode and time of birth, and the mark of its content, a hash
- * of its first bytes. A file that was renamed keeps all of them; an inode that was used again has another birth, or
- * where the filesystem does not tell births, another mark; a file that was truncated has another mark.
+ * The identity of a file, independent of its name: device, inode and birth time, and the fingerprint of its content,
+ * which is a hash of its first bytes.
+ *
+ * A renamed file keeps all of them. When an inode is used again, the new file has another birth time, or another
+ * fingerprint where the filesystem reports no birth times. A truncated file has another fingerprint.
  */
 #ifndef CWL_SHIP_IDENTITY_H
 #define CWL_SHIP_IDENTITY_H
@@ -13,41 +15,48 @@
 struct identity {
     uint64_t device;
     uint64_t inode;
-    int64_t birth_ns; /* since the Unix epoch; 0 where the filesystem does not tell it */
+    int64_t birth_ns; /* since the Unix epoch; 0 where the filesystem does not report it */
 };
 
-/* A regular file as one look at it found it. */
-struct look {
+/* The state of a regular file at one moment. */
+struct file_info {
     struct identity identity;
     uint64_t size;
-    int64_t written_ns; /* when its content changed last */
-    int64_t changed_ms; /* when its content or its names changed last */
+    int64_t modified_ns; /* when the content changed last */
+    int64_t changed_ms;  /* when the content or a name of the file changed last */
 };
 
-/* Most bytes that a mark is made of. */
-#define MARK_BYTES_MAX 1024
+/* The most bytes that a fingerprint covers. */
+#define FINGERPRINT_BYTES_MAX 1024
 
-struct mark {
-    uint32_t bytes; /* of the file's beginning that it was made of; 0: none, which fits every file */
+struct fingerprint {
+    uint32_t bytes; /* the number of first bytes that are hashed; 0: no fingerprint, which matches every file */
     uint64_t hash;
 };
 
-/* Looks at `name` in the folder. Returns false, with errno, when it is not there or not a regular file. */
-bool look_at(int folder, const char *name, bool follow_link, struct look *look);
+/* Opens a folder. Returns -1, with errno, when that fails. */
+int open_folder(const char *path);
 
-/* Looks at an open file. */
-bool look_at_open(int fd, struct look *look);
+/* Opens the file `name` of the folder for reading. Returns -1, with errno, when that fails. */
+int open_in_folder(int folder, const char *name);
 
+/* Inspects the file `name` of the folder. Returns false, with errno, when there is no such regular file. */
+bool inspect_file(int folder, const char *name, bool follow_link, struct file_info *info);
+
+/* Inspects an open file. Returns false, with errno, when it is not a regular file. */
+bool inspect_open_file(int fd, struct file_info *info);
+
+/* Compares two identities. A birth time that is not known matches every other one. */
 bool same_file(const struct identity *one, const struct identity *other);
 
-/* FNV-1a, to be continued from `hash`. */
+/* Continues an FNV-1a hash, which begins with HASH_START. */
 uint64_t hash_bytes(uint64_t hash, const void *data, size_t length);
 #define HASH_START UINT64_C(0xcbf29ce484222325)
 
-/* The mark of a file's first bytes, as many as there are and at most `bytes`. */
-struct mark mark_of(int fd, uint64_t bytes);
+/* Returns the fingerprint of the first `max_bytes` of the file, or of the whole file if it is shorter. */
+struct fingerprint fingerprint_of(int fd, uint64_t max_bytes);
 
-/* Whether the file begins with what the mark was made of. */
-bool mark_fits(int fd, const struct mark *mark);
+/* Returns true when the file begins with the bytes that the fingerprint was made of. */
+bool fingerprint_matches(int fd, const struct fingerprint *fingerprint);
 
 #endif

@@ -1,4 +1,4 @@
-/* The file of a path's records: see registry.h. */
+/* Implements the registry file of a path: see registry.h. */
 
 #include "registry.h"
 
@@ -17,41 +17,42 @@
 #define FIRST_LINE "cwl-ship files 1\n"
 #define FIRST_LINE_ANY_VERSION "cwl-ship files "
 
-/* Longest part of a path that is kept readable in the file's name. */
-#define READABLE 100
+/* The most bytes of a path that stay readable in the name of its registry file. */
+#define READABLE_BYTES_MAX 100
 
-/* More than any registry has: a file of this size is none. */
+/* A larger file is not a registry. */
 #define REGISTRY_BYTES_MAX ((size_t)64 * 1024 * 1024)
 
-char *registry_name(const char *state_dir, const char *label)
+char *registry_path(const char *state_dir, const char *escaped_path)
 {
-    size_t size = strlen(state_dir) + READABLE + 32;
-    char readable[READABLE + 1], *name = need_memory(malloc(size));
-    size_t length = strlen(label);
-    const char *tail = length > READABLE ? label + length - READABLE : label;
+    size_t size = strlen(state_dir) + READABLE_BYTES_MAX + 32;
+    char readable[READABLE_BYTES_MAX + 1], *name = require_memory(malloc(size));
+    size_t length = strlen(escaped_path);
+    const char *tail = length > READABLE_BYTES_MAX ? escaped_path + length - READABLE_BYTES_MAX : escaped_path;
     snprintf(readable, sizeof readable, "%s", tail);
     for (char *c = readable; *c != '\0'; c++)
         if (!isalnum((unsigned char)*c) && strchr("-_", *c) == NULL)
             *c = '_';
-    snprintf(name, size, "%s/%s-%016" PRIx64 ".files", state_dir, readable, hash_bytes(HASH_START, label, length));
+    snprintf(name, size, "%s/%s-%016" PRIx64 ".files", state_dir, readable,
+             hash_bytes(HASH_START, escaped_path, length));
     return name;
 }
 
 /* ---- reading --------------------------------------------------------------------------------------------------- */
 
-/* The whole file, ending in NUL; NULL with errno. */
-static char *read_whole(const char *name, size_t *length)
+/* Returns the whole file, with a NUL behind it. Returns NULL, with errno, when it cannot be read. */
+static char *read_file(const char *name, size_t *length)
 {
     FILE *file = fopen(name, "rb");
     if (file == NULL)
         return NULL;
     size_t capacity = 64 * 1024;
-    char *text = need_memory(malloc(capacity));
+    char *text = require_memory(malloc(capacity));
     *length = 0;
     for (size_t got; (got = fread(text + *length, 1, capacity - *length - 1, file)) > 0;) {
         *length += got;
         if (capacity - *length == 1 && capacity < REGISTRY_BYTES_MAX)
-            text = need_memory(realloc(text, capacity *= 2));
+            text = require_memory(realloc(text, capacity *= 2));
     }
     bool failed = ferror(file) != 0;
     fclose(file);
@@ -64,32 +65,32 @@ static char *read_whole(const char *name, size_t *length)
     return text;
 }
 
-static bool take_record(struct trail *trail, const char *line)
+/* Adds the tracked file that the line describes. Returns false when the line is not valid. In the file, the fingerprint
+ * is called a mark. */
+static bool parse_tracked_file(struct history *history, const char *line)
 {
-    struct record *record = need_memory(calloc(1, sizeof *record));
-    struct record **end = &trail->oldest;
+    struct tracked_file *tracked = require_memory(calloc(1, sizeof *tracked));
     unsigned done = 0, replaced = 0;
     int taken = 0;
     int fields = sscanf(line,
                         "file %" SCNu64 " %" SCNu64 " %" SCNd64 " mark %" SCNu32 " %" SCNx64 " skip %" SCNu64
                         " %" SCNu64 " done %u replaced %u source %95s%n",
-                        &record->identity.device, &record->identity.inode, &record->identity.birth_ns,
-                        &record->mark.bytes, &record->mark.hash, &record->skip_begin, &record->skip_end, &done,
-                        &replaced, record->token, &taken);
-    if (fields != 10 || line[taken] != '\0' || record->mark.bytes > MARK_BYTES_MAX) {
-        free(record);
+                        &tracked->identity.device, &tracked->identity.inode, &tracked->identity.birth_ns,
+                        &tracked->fingerprint.bytes, &tracked->fingerprint.hash, &tracked->skip_begin,
+                        &tracked->skip_end, &done, &replaced, tracked->source_suffix, &taken);
+    if (fields != 10 || line[taken] != '\0' || tracked->fingerprint.bytes > FINGERPRINT_BYTES_MAX) {
+        free(tracked);
         return false;
     }
-    record->done = done != 0;
-    record->replaced = replaced != 0;
-    while (*end != NULL)
-        end = &(*end)->next;
-    *end = record;
+    tracked->done = done != 0;
+    tracked->replaced = replaced != 0;
+    append_tracked_file(history, tracked);
     return true;
 }
 
-/* Takes the text apart; returns what is wrong with it, NULL when nothing is. */
-static const char *parse(struct trail *trail, char *text, size_t length)
+/* Checks the first line and the checksum of the text, and cuts the checksum off. Returns the reason why the text cannot
+ * be trusted, or NULL. */
+static const char *check_text(char *text, size_t length)
 {
     char expected[64];
     if (length == 0)
@@ -97,98 +98,106 @@ static const char *parse(struct trail *trail, char *text, size_t length)
     if (strncmp(text, FIRST_LINE_ANY_VERSION, sizeof FIRST_LINE_ANY_VERSION - 1) != 0)
         return "it does not begin with \"" FIRST_LINE_ANY_VERSION "\"";
     if (strncmp(text, FIRST_LINE, sizeof FIRST_LINE - 1) != 0)
-        return "it is torn, or of another version of cwl-ship";
+        return "it is damaged, or was written by another version of cwl-ship";
     char *checksum = strstr(text, "\nchecksum ");
     if (strlen(text) != length || checksum == NULL)
-        return "it is torn";
-    *checksum++ = '\0'; /* the newline belongs to what was summed up */
+        return "it is damaged";
+    *checksum++ = '\0'; /* the checksum covers this newline */
     uint64_t hash = hash_bytes(hash_bytes(HASH_START, text, strlen(text)), "\n", 1);
     snprintf(expected, sizeof expected, "checksum %016" PRIx64 "\n", hash);
-    if (strcmp(checksum, expected) != 0)
-        return "it is torn";
+    return strcmp(checksum, expected) == 0 ? NULL : "it is damaged";
+}
 
+/* Parses the text into tracked files. Returns the reason why it cannot be trusted, or NULL. */
+static const char *parse_registry(struct history *history, char *text, size_t length)
+{
+    const char *problem = check_text(text, length);
+    if (problem != NULL)
+        return problem;
     char *line = text + sizeof FIRST_LINE - 1, *next = strchr(line, '\n');
     if (next == NULL || strncmp(line, "path ", 5) != 0)
-        return "it names no path";
+        return "it has no path";
     *next++ = '\0';
-    if (strcmp(line + 5, trail->label) != 0)
-        return "it is of another path";
+    if (strcmp(line + 5, history->escaped_path) != 0)
+        return "it belongs to another path";
     line = next;
-    if (sscanf(line, "next %" SCNu64, &trail->next_serial) != 1)
-        return "it counts no files";
+    if (sscanf(line, "next %" SCNu64, &history->next_serial) != 1)
+        return "it has no number for the next file";
     for (line = strchr(line, '\n'); line != NULL; line = next) {
         line++;
         if ((next = strchr(line, '\n')) != NULL)
             *next = '\0';
-        if (!take_record(trail, line))
-            return "a line of it makes no sense";
+        if (!parse_tracked_file(history, line))
+            return "one of its lines cannot be parsed";
     }
     return NULL;
 }
 
-bool load_registry(struct trail *trail)
+bool load_registry(struct history *history)
 {
     size_t length;
-    trail->fresh = trail->oldest == NULL;
-    if (trail->registry == NULL)
+    history->is_new = history->oldest == NULL;
+    if (history->registry_path == NULL)
         return true;
-    char *text = read_whole(trail->registry, &length);
+    char *text = read_file(history->registry_path, &length);
     if (text == NULL && errno == ENOENT)
         return true;
     if (text == NULL) {
-        say("cannot read %s: %s", trail->registry, strerror(errno));
+        print_message("cannot read %s: %s", history->registry_path, strerror(errno));
         return false;
     }
-    const char *wrong = parse(trail, text, length);
-    if (wrong != NULL)
-        say("%s cannot be trusted: %s. Remove it to read %s from its beginning", trail->registry, wrong, trail->name);
+    const char *problem = parse_registry(history, text, length);
+    if (problem != NULL)
+        print_message("%s cannot be trusted: %s. Remove it to read %s from its beginning", history->registry_path,
+                      problem, history->name);
     free(text);
-    trail->fresh = false;
-    return wrong == NULL;
+    history->is_new = false;
+    return problem == NULL;
 }
 
 /* ---- writing --------------------------------------------------------------------------------------------------- */
 
-struct text {
+struct text_buffer {
     char *data;
     size_t length, capacity;
 };
 
-/* Every piece is shorter than this, but for the path. */
-#define PIECE_SIZE 512
+/* Every piece except the path is shorter. */
+#define PIECE_BYTES 512
 
-static void add(struct text *text, const char *piece)
+static void append(struct text_buffer *text, const char *piece)
 {
     size_t length = strlen(piece);
     if (text->length + length + 1 > text->capacity) {
         text->capacity = (text->length + length + 1) * 2;
-        text->data = need_memory(realloc(text->data, text->capacity));
+        text->data = require_memory(realloc(text->data, text->capacity));
     }
     memcpy(text->data + text->length, piece, length + 1);
     text->length += length;
 }
 
-static void render(const struct trail *trail, struct text *text)
+static void render_registry(const struct history *history, struct text_buffer *text)
 {
-    char piece[PIECE_SIZE];
-    add(text, FIRST_LINE "path ");
-    add(text, trail->label);
-    snprintf(piece, sizeof piece, "\nnext %" PRIu64 "\n", trail->next_serial);
-    add(text, piece);
-    for (const struct record *record = trail->oldest; record != NULL; record = record->next) {
+    char piece[PIECE_BYTES];
+    append(text, FIRST_LINE "path ");
+    append(text, history->escaped_path);
+    snprintf(piece, sizeof piece, "\nnext %" PRIu64 "\n", history->next_serial);
+    append(text, piece);
+    for (const struct tracked_file *tracked = history->oldest; tracked != NULL; tracked = tracked->next) {
         snprintf(piece, sizeof piece,
                  "file %" PRIu64 " %" PRIu64 " %" PRId64 " mark %" PRIu32 " %016" PRIx64 " skip %" PRIu64 " %" PRIu64
                  " done %d replaced %d source %s\n",
-                 record->identity.device, record->identity.inode, record->identity.birth_ns, record->mark.bytes,
-                 record->mark.hash, record->skip_begin, record->skip_end, record->done, record->replaced,
-                 record->token);
-        add(text, piece);
+                 tracked->identity.device, tracked->identity.inode, tracked->identity.birth_ns,
+                 tracked->fingerprint.bytes, tracked->fingerprint.hash, tracked->skip_begin, tracked->skip_end,
+                 tracked->done, tracked->replaced, tracked->source_suffix);
+        append(text, piece);
     }
     snprintf(piece, sizeof piece, "checksum %016" PRIx64 "\n", hash_bytes(HASH_START, text->data, text->length));
-    add(text, piece);
+    append(text, piece);
 }
 
-static bool write_whole(const char *name, const struct text *text)
+/* Writes the whole file and syncs it to disk. Returns false, with errno, when that failed. */
+static bool write_file(const char *name, const struct text_buffer *text)
 {
     int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
@@ -208,9 +217,9 @@ static bool write_whole(const char *name, const struct text *text)
     return good;
 }
 
-static bool sync_folder(const char *of)
+static bool sync_folder_of(const char *path)
 {
-    char *name = need_memory(strdup(of));
+    char *name = require_memory(strdup(path));
     int fd = open(dirname(name), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool good = fd >= 0 && fsync(fd) == 0;
     if (fd >= 0)
@@ -219,15 +228,16 @@ static bool sync_folder(const char *of)
     return good;
 }
 
-bool save_registry(const struct trail *trail)
+bool save_registry(const struct history *history)
 {
-    struct text text = { NULL, 0, 0 };
-    size_t size = strlen(trail->registry) + sizeof ".new";
-    char *beside = need_memory(malloc(size));
-    snprintf(beside, size, "%s.new", trail->registry);
-    render(trail, &text);
-    bool good = write_whole(beside, &text) && rename(beside, trail->registry) == 0 && sync_folder(trail->registry);
+    struct text_buffer text = { NULL, 0, 0 };
+    size_t size = strlen(history->registry_path) + sizeof ".new";
+    char *temporary = require_memory(malloc(size));
+    snprintf(temporary, size, "%s.new", history->registry_path);
+    render_registry(history, &text);
+    bool good = write_file(temporary, &text) && rename(temporary, history->registry_path) == 0
+                && sync_folder_of(history->registry_path);
     free(text.data);
-    free(beside);
+    free(temporary);
     return good;
 }

@@ -1,21 +1,23 @@
 /*
- * The file in which the records of a path are kept: replaced as a whole (written beside, fsynced, renamed, the folder
- * fsynced) and checked when it is read. One that is torn, empty or of a newer version is refused, never taken for
- * "nothing known". Whoever has the library's lock on the folder is alone in it.
+ * Saves and loads the history of a path, in one file of the state folder.
+ *
+ * The file is always replaced as a whole: a new file is written beside it, synced to disk and renamed, then the folder
+ * is synced. It is checked when it is loaded: a damaged or empty file, or one of a newer version, is refused, and never
+ * counts as an empty history. The library's lock on the state folder keeps every other process out.
  */
 #ifndef CWL_SHIP_REGISTRY_H
 #define CWL_SHIP_REGISTRY_H
 
-#include "trail.h"
+#include "history.h"
 
-/* The name of the file for a path. The caller frees it. */
-char *registry_name(const char *state_dir, const char *label);
+/* Returns the path of the registry file for an escaped path. The caller frees it. */
+char *registry_path(const char *state_dir, const char *escaped_path);
 
-/* Reads the records; none and `fresh` when there is no file yet. Returns false when it cannot be trusted, and says
- * why. */
-bool load_registry(struct trail *trail);
+/* Loads the tracked files. Without a registry file the history is empty and `is_new`. Returns false when the file
+ * cannot be trusted, and prints the reason. */
+bool load_registry(struct history *history);
 
-/* Returns false, with errno, when that failed; the file is then as it was. */
-bool save_registry(const struct trail *trail);
+/* Saves the tracked files. Returns false, with errno, when that failed; then the old file is unchanged. */
+bool save_registry(const struct history *history);
 
 #endif

@@ -1,12 +1,12 @@
 /*
- * Looking for the files of a followed path: the path itself, what was rotated away from it, and what is known,
- * whatever it is called now. See trail.h for what is kept of them.
+ * Scans the folder of a followed path for the path's files: the file at the path, the rotated files, and the known
+ * files under any name. history.h says what is kept of each.
  *
- *   1. A file with the identity and the mark of a record is the record's.
- *   2. A file with the identity but not the content was truncated: its record is replaced.
- *   3. A copy of what was replaced, as copytruncate makes it, takes the record over.
- *   4. What is left is new, and read after all that is known, the path itself last.
- *   5. Records without a file are forgotten.
+ *   1. A file with the identity and the fingerprint of a tracked file is that tracked file.
+ *   2. A file with the identity of a tracked file but another content was truncated: the tracked file is `replaced`.
+ *   3. A file that begins like a replaced one is its copy, as copytruncate makes it. The tracked file continues there.
+ *   4. Every other file is new. It is read after all known files, and the file at the path is read last.
+ *   5. A tracked file that was not found is forgotten.
  */
 
 #include <ctype.h>
@@ -20,39 +20,39 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "history.h"
 #include "terminal.h"
-#include "trail.h"
 
-/* A folder that changes while it is read may show a file twice or not at all: it is read again, this often at most. */
-#define LISTINGS_MAX 20
+/* A folder that changes while it is listed may show a file twice or not at all, so it is listed again. */
+#define LISTING_ATTEMPTS_MAX 20
 
-struct found {
-    char *place;
-    bool is_path;
-    bool is_ours; /* by its name; else only its inode is one that is known, and may have been used again */
-    struct look look;
-    struct record *record;
+struct found_file {
+    char *name;
+    bool at_path;
+    bool has_own_name; /* the path's name or a rotated one; otherwise only the inode is known, and may be used again */
+    struct file_info info;
+    struct tracked_file *tracked;
 };
 
 struct listing {
-    struct found *found;
+    struct found_file *files;
     size_t count, capacity;
 };
 
 static void clear_listing(struct listing *listing)
 {
     for (size_t i = 0; i < listing->count; i++)
-        free(listing->found[i].place);
+        free(listing->files[i].name);
     listing->count = 0;
 }
 
 /* ---- the folder ------------------------------------------------------------------------------------------------ */
 
-/* Whether the name is that of a rotated file: FILE.1, FILE-20260101, FILE.2026-01-01T10:00, FILE.old. */
-static bool looks_rotated(const char *base, const char *name)
+/* Recognizes the names of rotated files: FILE.1, FILE-20260101, FILE.2026-01-01T10:00, FILE.old. */
+static bool is_rotated_name(const char *file_name, const char *name)
 {
-    size_t length = strlen(base);
-    if (strncmp(name, base, length) != 0 || strchr(".-_", name[length]) == NULL || name[length] == '\0')
+    size_t length = strlen(file_name);
+    if (strncmp(name, file_name, length) != 0 || strchr(".-_", name[length]) == NULL || name[length] == '\0')
         return false;
     const char *suffix = name + length + 1;
     if (strcmp(suffix, "old") == 0)
@@ -60,50 +60,57 @@ static bool looks_rotated(const char *base, const char *name)
     return strspn(suffix, "0123456789.-_:T") == strlen(suffix) && strpbrk(suffix, "0123456789") != NULL;
 }
 
-static bool is_known_inode(const struct trail *trail, uint64_t inode)
+static bool is_known_inode(const struct history *history, uint64_t inode)
 {
-    for (const struct record *record = trail->oldest; record != NULL; record = record->next)
-        if (record->identity.inode == inode)
+    for (const struct tracked_file *tracked = history->oldest; tracked != NULL; tracked = tracked->next)
+        if (tracked->identity.inode == inode)
             return true;
     return false;
 }
 
-static bool is_followed_itself(const struct trail *trail, const char *name)
+static bool has_own_history(const struct history *history, const char *name)
 {
-    for (const struct trail *peer = trail->peer; peer != trail; peer = peer->peer)
-        if (strcmp(peer->folder, trail->folder) == 0 && strcmp(peer->base, name) == 0)
+    for (const struct history *other = history->next_path; other != history; other = other->next_path)
+        if (strcmp(other->folder, history->folder) == 0 && strcmp(other->file_name, name) == 0)
             return true;
     return false;
 }
 
-/* Adds one entry of the folder, if it is a regular file that can be read. The same file under two names counts once,
- * and as the path if it is that. */
-static void add_found(struct trail *trail, int folder, struct listing *listing, const char *name)
+/* Returns the place for a file of this identity: the one that it has already, or a new one. */
+static struct found_file *place_in_listing(struct listing *listing, const struct identity *identity)
 {
-    struct look look;
-    bool is_path = strcmp(name, trail->base) == 0;
-    if (is_followed_itself(trail, name) || !look_at(folder, name, is_path, &look))
-        return;
-    struct found *place = NULL;
-    for (size_t i = 0; i < listing->count && place == NULL; i++)
-        if (same_file(&listing->found[i].look.identity, &look.identity))
-            place = &listing->found[i];
-    if (place != NULL && !is_path)
-        return;
-    if (place != NULL) {
-        free(place->place);
-    } else {
-        if (listing->count == listing->capacity) {
-            listing->capacity = listing->capacity * 2 + 16;
-            listing->found = need_memory(realloc(listing->found, listing->capacity * sizeof *listing->found));
-        }
-        place = &listing->found[listing->count++];
+    for (size_t i = 0; i < listing->count; i++)
+        if (same_file(&listing->files[i].info.identity, identity))
+            return &listing->files[i];
+    if (listing->count == listing->capacity) {
+        listing->capacity = listing->capacity * 2 + 16;
+        listing->files = require_memory(realloc(listing->files, listing->capacity * sizeof *listing->files));
     }
-    *place = (struct found){ .place = need_memory(strdup(name)), .is_path = is_path, .look = look };
-    place->is_ours = is_path || looks_rotated(trail->base, name);
+    listing->files[listing->count] = (struct found_file){ .name = NULL };
+    return &listing->files[listing->count++];
 }
 
-static bool list_once(struct trail *trail, int folder, struct listing *listing)
+/* Adds one entry of the folder, if it is a regular file that can be read. A file with two names is added once; its name
+ * at the path is preferred. */
+static void add_to_listing(struct history *history, int folder, struct listing *listing, const char *name)
+{
+    struct file_info info;
+    bool at_path = strcmp(name, history->file_name) == 0;
+    if (has_own_history(history, name) || !inspect_file(folder, name, at_path, &info))
+        return;
+    struct found_file *found = place_in_listing(listing, &info.identity);
+    if (found->name != NULL && !at_path)
+        return;
+    free(found->name);
+    *found = (struct found_file){
+        .name = require_memory(strdup(name)),
+        .at_path = at_path,
+        .has_own_name = at_path || is_rotated_name(history->file_name, name),
+        .info = info,
+    };
+}
+
+static bool list_once(struct history *history, int folder, struct listing *listing)
 {
     int again = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *entries = again >= 0 ? fdopendir(again) : NULL;
@@ -114,9 +121,9 @@ static bool list_once(struct trail *trail, int folder, struct listing *listing)
     }
     struct dirent *entry;
     while ((entry = readdir(entries)) != NULL)
-        if (strcmp(entry->d_name, trail->base) == 0 || looks_rotated(trail->base, entry->d_name)
-            || is_known_inode(trail, (uint64_t)entry->d_ino))
-            add_found(trail, folder, listing, entry->d_name);
+        if (strcmp(entry->d_name, history->file_name) == 0 || is_rotated_name(history->file_name, entry->d_name)
+            || is_known_inode(history, (uint64_t)entry->d_ino))
+            add_to_listing(history, folder, listing, entry->d_name);
     closedir(entries);
     return true;
 }
@@ -126,176 +133,184 @@ static bool same_time(const struct stat *one, const struct stat *other)
     return one->st_mtim.tv_sec == other->st_mtim.tv_sec && one->st_mtim.tv_nsec == other->st_mtim.tv_nsec;
 }
 
-/* Lists the folder as it was at one time. */
-static void list(struct trail *trail, int folder, struct listing *listing)
+/* Lists the folder until it did not change meanwhile, so that the listing is the folder at one moment. */
+static void list_folder(struct history *history, int folder, struct listing *listing)
 {
     struct stat before, after;
-    for (int tries = 0; tries < LISTINGS_MAX; tries++) {
+    for (int attempt = 0; attempt < LISTING_ATTEMPTS_MAX; attempt++) {
         clear_listing(listing);
         bool known = fstat(folder, &before) == 0;
-        if (list_once(trail, folder, listing) && known && fstat(folder, &after) == 0 && same_time(&before, &after))
+        if (list_once(history, folder, listing) && known && fstat(folder, &after) == 0 && same_time(&before, &after))
             return;
     }
 }
 
-/* ---- records and files ----------------------------------------------------------------------------------------- */
-
-/* How far the record was read. */
-static uint64_t read_to(const struct record *record)
-{
-    return record->begun ? record->settled : record->skip_end;
-}
-
-/* Whether the file begins with what the record was read from. */
-static bool begins_alike(int folder, const struct found *found, const struct record *record)
-{
-    int fd = openat(folder, found->place, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    bool fits = fd >= 0 && mark_fits(fd, &record->mark);
-    if (fd >= 0)
-        close(fd);
-    return fits;
-}
-
-static void bind_record(struct record *record, struct found *found)
-{
-    found->record = record;
-    record->place = need_memory(strdup(found->place));
-    record->is_path = found->is_path;
-}
-
-/* The newest record of the file. */
-static struct record *record_of(const struct trail *trail, const struct identity *identity)
-{
-    struct record *newest = NULL;
-    for (struct record *record = trail->oldest; record != NULL; record = record->next)
-        if (!record->replaced && same_file(&record->identity, identity))
-            newest = record;
-    return newest;
-}
-
-static void bind_known(struct trail *trail, int folder, struct found *found)
-{
-    struct record *record = record_of(trail, &found->look.identity);
-    if (record == NULL || record->place != NULL)
-        return;
-    if (found->look.size >= read_to(record) && begins_alike(folder, found, record)) {
-        bind_record(record, found);
-    } else {
-        record->replaced = true;
-        trail->unsaved = true;
-    }
-}
-
-/* A copy may lack what was written, and read, while it was made: then there is nothing to read on. */
-static void bind_copy(struct trail *trail, int folder, struct found *found)
-{
-    for (struct record *record = trail->oldest; record != NULL; record = record->next) {
-        if (!record->replaced || record->place != NULL || record->mark.bytes == 0
-            || !begins_alike(folder, found, record))
-            continue;
-        record->identity = found->look.identity;
-        record->replaced = false;
-        record->left = record->ended = found->look.size <= read_to(record);
-        trail->unsaved = true;
-        bind_record(record, found);
-        return;
-    }
-}
-
-/* Age of a file among its like: by birth, else by when it was written last; the path itself is the newest. */
+/* Compares two files by age: by birth, or by modification where a birth is not known. The file at the path is the
+ * newest. */
 static int by_age(const void *left, const void *right)
 {
-    const struct found *one = left, *other = right;
-    if (one->is_path != other->is_path)
-        return one->is_path ? 1 : -1;
-    bool births = one->look.identity.birth_ns != 0 && other->look.identity.birth_ns != 0;
-    int64_t first = births ? one->look.identity.birth_ns : one->look.written_ns;
-    int64_t second = births ? other->look.identity.birth_ns : other->look.written_ns;
+    const struct found_file *one = left, *other = right;
+    if (one->at_path != other->at_path)
+        return one->at_path ? 1 : -1;
+    bool births = one->info.identity.birth_ns != 0 && other->info.identity.birth_ns != 0;
+    int64_t first = births ? one->info.identity.birth_ns : one->info.modified_ns;
+    int64_t second = births ? other->info.identity.birth_ns : other->info.modified_ns;
     return (first > second) - (first < second);
 }
 
-static bool bind_new(struct trail *trail, int folder, struct found *found)
+/* ---- tracked files and found files ----------------------------------------------------------------------------- */
+
+/* Returns the offset where the reading of the file continues. */
+static uint64_t resume_offset(const struct tracked_file *tracked)
 {
-    struct record *record = add_record(trail, &found->look.identity);
-    if (record == NULL)
+    return tracked->offsets_known ? tracked->handled_offset : tracked->skip_end;
+}
+
+/* Returns true when the found file begins with the content of the tracked file. */
+static bool has_same_beginning(int folder, const struct found_file *found, const struct tracked_file *tracked)
+{
+    int fd = open_in_folder(folder, found->name);
+    bool matches = fd >= 0 && fingerprint_matches(fd, &tracked->fingerprint);
+    if (fd >= 0)
+        close(fd);
+    return matches;
+}
+
+static void bind(struct tracked_file *tracked, struct found_file *found)
+{
+    found->tracked = tracked;
+    tracked->current_name = require_memory(strdup(found->name));
+    tracked->at_path = found->at_path;
+}
+
+/* Returns the newest tracked file with this identity, or NULL. */
+static struct tracked_file *newest_tracked_file(const struct history *history, const struct identity *identity)
+{
+    struct tracked_file *newest = NULL;
+    for (struct tracked_file *tracked = history->oldest; tracked != NULL; tracked = tracked->next)
+        if (!tracked->replaced && same_file(&tracked->identity, identity))
+            newest = tracked;
+    return newest;
+}
+
+static void bind_known(struct history *history, int folder, struct found_file *found)
+{
+    struct tracked_file *tracked = newest_tracked_file(history, &found->info.identity);
+    if (tracked == NULL || tracked->current_name != NULL)
+        return;
+    if (found->info.size >= resume_offset(tracked) && has_same_beginning(folder, found, tracked)) {
+        bind(tracked, found);
+    } else {
+        tracked->replaced = true;
+        history->unsaved = true;
+    }
+}
+
+/* A copy may lack the lines that were written, and read, while the copy was made. Then it has nothing more to read. */
+static void bind_copy(struct history *history, int folder, struct found_file *found)
+{
+    for (struct tracked_file *tracked = history->oldest; tracked != NULL; tracked = tracked->next) {
+        if (!tracked->replaced || tracked->current_name != NULL || tracked->fingerprint.bytes == 0
+            || !has_same_beginning(folder, found, tracked))
+            continue;
+        tracked->identity = found->info.identity;
+        tracked->replaced = false;
+        tracked->ended_this_run = tracked->ended_for_good = found->info.size <= resume_offset(tracked);
+        history->unsaved = true;
+        bind(tracked, found);
+        return;
+    }
+}
+
+static bool bind_new(struct history *history, int folder, struct found_file *found)
+{
+    struct tracked_file *tracked = track_file(history, &found->info.identity);
+    if (tracked == NULL)
         return false;
-    bind_record(record, found);
-    if (trail->fresh && !found->is_path) {
-        /* It was there before the path was followed. */
-        int fd = openat(folder, found->place, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    bind(tracked, found);
+    if (history->is_new && !found->at_path) {
+        /* The file was rotated before the path was followed for the first time: it is not sent. */
+        int fd = open_in_folder(folder, found->name);
         if (fd >= 0) {
-            record->mark = mark_of(fd, found->look.size);
+            tracked->fingerprint = fingerprint_of(fd, found->info.size);
             close(fd);
         }
-        record->skip_end = found->look.size;
-        record->done = true;
+        tracked->skip_end = found->info.size;
+        tracked->done = true;
     }
     return true;
 }
 
-/* A record whose file was written to after its end, or has become the path again, is read on. */
-static bool reopen(struct trail *trail, struct record *record, const struct found *found)
+/* Continues a file that was written to after its end, or that is at the path again. */
+static bool reopen(struct history *history, struct tracked_file *tracked, const struct found_file *found)
 {
-    if ((record->done || record->ended) && (found->is_path || found->look.size > read_to(record))) {
-        record->done = record->ended = record->left = false;
-        trail->unsaved = true;
+    if ((tracked->done || tracked->ended_for_good) && (found->at_path || found->info.size > resume_offset(tracked))) {
+        tracked->done = tracked->ended_for_good = tracked->ended_this_run = false;
+        history->unsaved = true;
     }
-    return record->done || begin_record(trail, record);
+    return tracked->done || restore_offsets(history, tracked);
 }
 
-static void forget_lost(struct trail *trail)
+static void forget_missing_files(struct history *history)
 {
-    struct record **link = &trail->oldest;
+    struct tracked_file **link = &history->oldest;
     while (*link != NULL) {
-        struct record *record = *link;
-        if (record->place != NULL || (!record->done && !all_final(record))) {
-            link = &record->next;
+        struct tracked_file *tracked = *link;
+        if (tracked->current_name != NULL || (!tracked->done && !all_final(tracked))) {
+            link = &tracked->next;
             continue;
         }
-        if (!record->done && !record->read)
-            say("%s: the file that was read last is gone, or was truncated; what had been added to it is not sent",
-                trail->name);
-        *link = record->next;
-        free_record(record);
-        trail->unsaved = true;
+        if (!tracked->done && !tracked->was_read)
+            print_message("%s: the file that was read last is gone, or was truncated; lines added to it are not sent",
+                          history->name);
+        *link = tracked->next;
+        free_tracked_file(tracked);
+        history->unsaved = true;
     }
 }
 
-bool scan_trail(struct trail *trail)
+/* Binds the found files to the tracked ones, in the order of the rules at the top. */
+static bool bind_files(struct history *history, int folder, struct listing *listing)
+{
+    for (size_t i = 0; i < listing->count; i++)
+        bind_known(history, folder, &listing->files[i]);
+    for (size_t i = 0; i < listing->count; i++)
+        if (listing->files[i].tracked == NULL && listing->files[i].has_own_name && !listing->files[i].at_path)
+            bind_copy(history, folder, &listing->files[i]);
+    for (size_t i = 0; i < listing->count; i++) {
+        struct found_file *found = &listing->files[i];
+        if (found->tracked == NULL && found->has_own_name && !bind_new(history, folder, found))
+            return false;
+        if (found->tracked != NULL && !reopen(history, found->tracked, found))
+            return false;
+    }
+    return true;
+}
+
+bool scan_folder(struct history *history)
 {
     struct listing listing = { NULL, 0, 0 };
-    int folder = open(trail->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int folder = open_folder(history->folder);
     bool good = true;
     if (folder >= 0)
-        list(trail, folder, &listing);
-    for (struct record *record = trail->oldest; record != NULL && good; record = record->next) {
-        free(record->place);
-        record->place = NULL;
-        record->is_path = false;
-        good = record->done || begin_record(trail, record);
+        list_folder(history, folder, &listing);
+    for (struct tracked_file *tracked = history->oldest; tracked != NULL && good; tracked = tracked->next) {
+        free(tracked->current_name);
+        tracked->current_name = NULL;
+        tracked->at_path = false;
+        good = tracked->done || restore_offsets(history, tracked);
     }
     if (listing.count > 1)
-        qsort(listing.found, listing.count, sizeof *listing.found, by_age);
-    for (size_t i = 0; i < listing.count && good; i++)
-        bind_known(trail, folder, &listing.found[i]);
-    for (size_t i = 0; i < listing.count && good; i++)
-        if (listing.found[i].record == NULL && listing.found[i].is_ours && !listing.found[i].is_path)
-            bind_copy(trail, folder, &listing.found[i]);
-    for (size_t i = 0; i < listing.count && good; i++) {
-        struct found *found = &listing.found[i];
-        if (found->record == NULL && found->is_ours)
-            good = bind_new(trail, folder, found);
-        if (good && found->record != NULL)
-            good = reopen(trail, found->record, found);
-    }
+        qsort(listing.files, listing.count, sizeof *listing.files, by_age);
+    good = good && bind_files(history, folder, &listing);
     if (good && folder >= 0) {
-        forget_lost(trail);
-        trail->unsaved = trail->unsaved || trail->fresh;
-        trail->fresh = false;
-        save_trail(trail);
+        forget_missing_files(history);
+        history->unsaved = history->unsaved || history->is_new;
+        history->is_new = false;
+        save_history(history);
     }
     clear_listing(&listing);
-    free(listing.found);
+    free(listing.files);
     if (folder >= 0)
         close(folder);
     return good;

@@ -1,4 +1,4 @@
-/* Time and signals: see signals.h. */
+/* Implements time and signals: see signals.h. */
 
 #include "signals.h"
 
@@ -26,19 +26,19 @@ int64_t wall_ms(void)
     return clock_ms(CLOCK_REALTIME);
 }
 
-volatile sig_atomic_t signals_seen;
+volatile sig_atomic_t signal_count;
 volatile sig_atomic_t last_signal;
 static int wake_pipe[2] = { -1, -1 };
 
-/* The first signal asks for an orderly end, the second for one at once; the third finds the default action, in case
- * even that hangs. */
+/* The first signal asks for an orderly end, the second one for an end at once. The third one meets the default action,
+ * in case the program hangs. */
 static void on_signal(int number)
 {
     int saved = errno;
     last_signal = number;
-    if (signals_seen < 2)
-        signals_seen = signals_seen + 1;
-    if (signals_seen >= 2) {
+    if (signal_count < 2)
+        signal_count = signal_count + 1;
+    if (signal_count >= 2) {
         signal(SIGINT, SIG_DFL);
         signal(SIGTERM, SIG_DFL);
     }
@@ -47,8 +47,8 @@ static void on_signal(int number)
     errno = saved;
 }
 
-/* A signal that the parent had ignored, as a shell does for its background jobs, stays ignored. */
-static void catch_signal(int number)
+/* A signal that the parent process ignored stays ignored: a shell ignores SIGINT for its background jobs. */
+static void install_handler(int number)
 {
     struct sigaction action;
     if (sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
@@ -58,10 +58,10 @@ static void catch_signal(int number)
     sigemptyset(&action.sa_mask);
     sigaddset(&action.sa_mask, SIGINT);
     sigaddset(&action.sa_mask, SIGTERM);
-    sigaction(number, &action, NULL); /* without SA_RESTART: a signal ends a wait */
+    sigaction(number, &action, NULL); /* no SA_RESTART: a signal ends a wait */
 }
 
-bool catch_signals(void)
+bool install_signal_handlers(void)
 {
     if (pipe(wake_pipe) != 0)
         return false;
@@ -69,19 +69,19 @@ bool catch_signals(void)
         fcntl(wake_pipe[end], F_SETFD, FD_CLOEXEC);
         fcntl(wake_pipe[end], F_SETFL, O_NONBLOCK);
     }
-    /* Whoever reads stderr may go away; the lines must be sent all the same. */
+    /* The reader of stderr may go away. The lines must be sent all the same. */
     struct sigaction ignore;
     memset(&ignore, 0, sizeof ignore);
     ignore.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &ignore, NULL);
-    catch_signal(SIGINT);
-    catch_signal(SIGTERM);
+    install_handler(SIGINT);
+    install_handler(SIGTERM);
     return true;
 }
 
-bool stopping(void)
+bool stop_requested(void)
 {
-    return signals_seen > 0;
+    return signal_count > 0;
 }
 
 const char *last_signal_name(void)
@@ -89,8 +89,8 @@ const char *last_signal_name(void)
     return last_signal == SIGINT ? "SIGINT" : "SIGTERM";
 }
 
-/* The pipe keeps its byte: a signal that came just before is seen too. */
-bool wait_for(int fd, int timeout_ms)
+/* Nobody reads the byte from the pipe, so a signal that came just before the wait ends it too. */
+bool wait_readable(int fd, int timeout_ms)
 {
     struct pollfd watched[2] = {
         { .fd = wake_pipe[0], .events = POLLIN },

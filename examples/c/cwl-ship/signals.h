@@ -1,6 +1,6 @@
 /*
- * Time and signals. A signal only counts itself and writes into a pipe that every wait also looks at, so that none
- * can fall between a check and a wait.
+ * Time and signals. A signal handler only counts the signal and writes into a pipe. Every wait also waits for that
+ * pipe, so no signal is missed between a check and a wait.
  */
 #ifndef CWL_SHIP_SIGNALS_H
 #define CWL_SHIP_SIGNALS_H
@@ -9,25 +9,26 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Milliseconds of a clock that is never set. */
 int64_t monotonic_ms(void);
 
-/* Since the Unix epoch. */
+/* Milliseconds since the Unix epoch. */
 int64_t wall_ms(void);
 
-/* How many of SIGINT and SIGTERM came, 2 at most; and which was the last. */
-extern volatile sig_atomic_t signals_seen;
+/* The number of SIGINT and SIGTERM signals that came, at most 2; and the last one of them. */
+extern volatile sig_atomic_t signal_count;
 extern volatile sig_atomic_t last_signal;
 
-/* Begins to catch them. Returns false, with errno, when that cannot be done. */
-bool catch_signals(void);
+/* Installs the handlers for SIGINT and SIGTERM. Returns false, with errno, when that fails. */
+bool install_signal_handlers(void);
 
-/* Whether a signal asks to stop reading. */
-bool stopping(void);
+/* Returns true when a signal has asked the program to stop reading. */
+bool stop_requested(void);
 
 const char *last_signal_name(void);
 
-/* Waits until `fd` can be read, a signal came or the time is over; a negative fd is left out, a negative time is
- * without end. Returns whether `fd` can be read. A signal that came before the call ends the wait as well. */
-bool wait_for(int fd, int timeout_ms);
+/* Waits until `fd` can be read, a signal comes or the time is over. A negative fd is left out; a negative time has no
+ * end. Returns true when `fd` can be read. A signal that came before the call ends the wait as well. */
+bool wait_readable(int fd, int timeout_ms);
 
 #endif

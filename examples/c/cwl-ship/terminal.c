@@ -1,4 +1,4 @@
-/* Standard error, shared with the library's threads: see terminal.h. */
+/* Implements messages and the progress line, which the library's threads use too: see terminal.h. */
 
 #include "terminal.h"
 
@@ -12,11 +12,12 @@
 
 #include "cwl_sink.h"
 
-/* One line at the bottom of the terminal that is written over, and messages that go above it. */
+/* The progress line is the last line of the terminal; messages are printed above it. */
 static struct {
-    pthread_mutex_t lock; /* guards what follows and every write to stderr; nothing of the library is called under it */
-    bool live;            /* a progress line is wanted and stderr is a terminal */
-    size_t shown;         /* columns of the progress line that stands there now */
+    /* Guards the other members and every write to stderr. No function of the library is called under this lock. */
+    pthread_mutex_t lock;
+    bool enabled;         /* the progress line is wanted, and stderr is a terminal */
+    size_t shown_columns; /* the columns that the progress line takes now */
     char text[PROGRESS_SIZE];
 } terminal = { PTHREAD_MUTEX_INITIALIZER, false, 0, "" };
 
@@ -30,65 +31,65 @@ static size_t terminal_columns(void)
     return 80;
 }
 
-/* Writes the progress line over the one that stands there. Blanks cover what a longer one would leave behind, and
- * the last column stays free, because a line that wraps cannot be written over. The lock is held. */
-static void draw_progress(const char *text)
+/* Overwrites the progress line. Blanks cover the rest of a longer line. The last column stays free, because a line that
+ * wraps cannot be overwritten. The caller holds the lock. */
+static void redraw(const char *text)
 {
     size_t columns = terminal_columns();
     size_t width = strlen(text);
     if (width > columns - 1)
         width = columns - 1;
-    size_t blanks = terminal.shown > width ? terminal.shown - width : 0;
+    size_t blanks = terminal.shown_columns > width ? terminal.shown_columns - width : 0;
     if (blanks > columns - 1 - width)
         blanks = columns - 1 - width;
     fprintf(stderr, "\r%.*s%*s", (int)width, text, (int)blanks, "");
     if (blanks > 0)
         fprintf(stderr, "\r%.*s", (int)width, text);
     fflush(stderr);
-    terminal.shown = width;
+    terminal.shown_columns = width;
 }
 
-static void clear_progress(void)
+static void clear_line(void)
 {
-    if (terminal.shown > 0) {
-        draw_progress("");
+    if (terminal.shown_columns > 0) {
+        redraw("");
         fputc('\r', stderr);
-        terminal.shown = 0;
+        terminal.shown_columns = 0;
     }
 }
 
-void begin_progress(void)
+void start_progress(void)
 {
-    terminal.live = isatty(STDERR_FILENO);
+    terminal.enabled = isatty(STDERR_FILENO);
 }
 
-bool progress_wanted(void)
+bool progress_enabled(void)
 {
-    return terminal.live;
+    return terminal.enabled;
 }
 
-void show_progress_text(const char *text)
+void draw_progress_line(const char *text)
 {
     pthread_mutex_lock(&terminal.lock);
-    if (terminal.shown == 0 || strcmp(text, terminal.text) != 0) {
+    if (terminal.shown_columns == 0 || strcmp(text, terminal.text) != 0) {
         snprintf(terminal.text, sizeof terminal.text, "%s", text);
-        draw_progress(terminal.text);
+        redraw(terminal.text);
     }
     pthread_mutex_unlock(&terminal.lock);
 }
 
-void end_progress(void)
+void stop_progress(void)
 {
     pthread_mutex_lock(&terminal.lock);
-    clear_progress();
+    clear_line();
     fflush(stderr);
-    terminal.live = false;
+    terminal.enabled = false;
     pthread_mutex_unlock(&terminal.lock);
 }
 
-/* Writes one message as one line, above the progress line if there is one. A message may hold what a service or a
- * file's name brought along, so control characters are replaced: no message is two lines or moves the cursor. */
-void say(const char *format, ...)
+/* A message may contain text of a service or a file's name. Control characters in it are replaced, so that it stays one
+ * line and does not move the cursor. */
+void print_message(const char *format, ...)
 {
     char text[1024];
     va_list arguments;
@@ -100,18 +101,18 @@ void say(const char *format, ...)
             *c = ' ';
 
     pthread_mutex_lock(&terminal.lock);
-    bool redraw = terminal.shown > 0;
-    clear_progress();
+    bool was_shown = terminal.shown_columns > 0;
+    clear_line();
     fprintf(stderr, "cwl-ship: %s\n", text);
-    if (redraw)
-        draw_progress(terminal.text);
+    if (was_shown)
+        redraw(terminal.text);
     fflush(stderr);
     pthread_mutex_unlock(&terminal.lock);
 }
 
-/* The library's diagnostics. Called from its threads too, several at the same time. */
+/* The library calls this from its own threads, also from several at the same time. */
 void log_from_library(int32_t level, const char *message, void *user)
 {
     (void)user;
-    say("%s: %s", level == CWL_LOG_ERROR ? "error" : "warning", message);
+    print_message("%s: %s", level == CWL_LOG_ERROR ? "error" : "warning", message);
 }

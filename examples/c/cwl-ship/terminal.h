@@ -1,5 +1,6 @@
 /*
- * Standard error: messages, each one line, and below them one progress line that is written over. Any thread.
+ * Writes to standard error: messages, one line each, and below them a progress line that is overwritten. All functions
+ * may be called from any thread.
  */
 #ifndef CWL_SHIP_TERMINAL_H
 #define CWL_SHIP_TERMINAL_H
@@ -7,27 +8,28 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* How often the progress line is written. */
-#define PROGRESS_MS 200
+/* The time between two updates of the progress line. */
+#define PROGRESS_INTERVAL_MS 200
 
-/* Columns of a progress line, with the NUL. */
+/* Size of the progress line, with the NUL. */
 #define PROGRESS_SIZE 256
 
-/* Writes one message as one line, above the progress line if there is one. */
-void say(const char *format, ...);
+/* Prints one message as one line, above the progress line if there is one. */
+void print_message(const char *format, ...);
 
-/* From here on there is a progress line, if stderr is a terminal. */
-void begin_progress(void);
+/* Enables the progress line, if stderr is a terminal. */
+void start_progress(void);
 
-/* Whether there is one. */
-bool progress_wanted(void);
+/* Returns true when the progress line is enabled. */
+bool progress_enabled(void);
 
-void show_progress_text(const char *text);
+/* Shows the text as the progress line. */
+void draw_progress_line(const char *text);
 
-/* Removes it for good. */
-void end_progress(void);
+/* Removes the progress line and disables it. */
+void stop_progress(void);
 
-/* The library's diagnostics, for cwl_set_log_callback. */
+/* Prints a diagnostic of the library, as a callback for cwl_set_log_callback. */
 void log_from_library(int32_t level, const char *message, void *user);
 
 #endif
