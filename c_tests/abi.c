@@ -1,6 +1,6 @@
 /*
- * What the ABI promises besides shipping: versions and names, struct sizes, and a code with a sentence, never a
- * crash, for arguments that are wrong.
+ * Tests the promises of the ABI except shipping: versions and names, struct sizes, and wrong arguments, which get a
+ * status and a sentence and never crash.
  */
 #include <pthread.h>
 #include <stdint.h>
@@ -9,57 +9,30 @@
 
 static const char *endpoint;
 
-static cwl_config *local_config(const char *group)
+static cwl_sink *open_local(const char *test)
+{
+    return open_sink(test_config(endpoint, test));
+}
+
+/* Sets cwl_last_error to a known text, so that the text of the next failure can be recognized. */
+static void set_known_last_error(void)
 {
     cwl_config *config = cwl_config_new();
-    CHECK(config != NULL);
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "endpoint_url", endpoint));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "region", "us-east-1"));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "access_key_id", "test"));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "secret_access_key", "test"));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "log_group", test_group(group)));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "log_stream", "s"));
-    return config;
-}
-
-static cwl_sink *open_local(const char *group)
-{
-    cwl_sink *sink = NULL;
-    cwl_config *config = local_config(group);
-    CHECK_STATUS(CWL_OK, cwl_sink_open(config, &sink));
-    CHECK(sink != NULL);
-    cwl_config_free(config);
-    return sink;
-}
-
-static cwl_stats_snapshot stats_of(cwl_sink *sink)
-{
-    cwl_stats_snapshot stats;
-    memset(&stats, 0, sizeof stats);
-    stats.struct_size = sizeof stats;
-    CHECK_STATUS(CWL_OK, cwl_stats(sink, &stats));
-    return stats;
-}
-
-/* Puts a text of our own into cwl_last_error, so that the next failure's text can be told from it. */
-static void mark_last_error(void)
-{
-    cwl_config *config = cwl_config_new();
-    CHECK_STATUS(CWL_ERR_CONFIG, cwl_config_set(config, "marked_before_the_call", "x"));
-    CHECK(strstr(cwl_last_error(), "marked_before_the_call") != NULL);
+    CHECK_STATUS(CWL_ERR_CONFIG, cwl_config_set(config, "known_last_error", "x"));
+    CHECK(strstr(cwl_last_error(), "known_last_error") != NULL);
     cwl_config_free(config);
 }
 
-/* The call is refused as an invalid argument, with a sentence of its own. */
-#define CHECK_REFUSED(call)                                                                                \
-    do {                                                                                                   \
-        mark_last_error();                                                                                 \
-        CHECK_STATUS(CWL_ERR_INVALID_ARGUMENT, call);                                                      \
-        if (cwl_last_error()[0] == '\0' || strstr(cwl_last_error(), "marked_before_the_call") != NULL)     \
-            check_failed(__FILE__, __LINE__, "%s left \"%s\" as the last error", #call, cwl_last_error()); \
+/* Checks that the call is refused as an invalid argument and sets cwl_last_error. */
+#define CHECK_REFUSED(call)                                                                              \
+    do {                                                                                                 \
+        set_known_last_error();                                                                          \
+        CHECK_STATUS(CWL_ERR_INVALID_ARGUMENT, call);                                                    \
+        if (cwl_last_error()[0] == '\0' || strstr(cwl_last_error(), "known_last_error") != NULL)         \
+            fail_check(__FILE__, __LINE__, "%s left \"%s\" as the last error", #call, cwl_last_error()); \
     } while (0)
 
-static void versions_are_those_of_the_header(void)
+static void the_library_has_the_versions_of_its_header(void)
 {
     CHECK_EQUAL(CWL_ABI_VERSION, cwl_abi_version());
     int major, minor, patch;
@@ -99,22 +72,21 @@ static void every_status_has_its_name_and_value(void)
     CHECK_EQUAL(5, CWL_LOG_TRACE);
 }
 
-static void null_is_refused_wherever_a_pointer_is_needed(void)
+/* Closes a sink that must have accepted no event. */
+static void close_untouched(cwl_sink *sink)
 {
-    cwl_config *config = local_config("null");
-    cwl_sink *sink = open_local("null");
-    cwl_target *target = NULL;
-    CHECK_STATUS(CWL_OK, cwl_target_open(sink, NULL, NULL, &target));
-    cwl_event event = test_event("m");
-    cwl_event no_message = test_event("m");
+    CHECK_EQUAL(0, stats_of(sink).accepted_events);
+    CHECK_STATUS(CWL_OK, cwl_shutdown(sink, 1000));
+    cwl_sink_free(sink);
+}
+
+static void null_is_refused_by_config_and_push(void)
+{
+    cwl_config *config = test_config(endpoint, "null-push");
+    cwl_sink *sink = open_local("null-push");
+    cwl_event event = test_event("m"), no_message = test_event("m");
     no_message.message = NULL;
     size_t accepted = 99;
-    cwl_stats_snapshot stats;
-    memset(&stats, 0, sizeof stats);
-    stats.struct_size = sizeof stats;
-    char *json = NULL;
-    cwl_target *none = NULL;
-
     CHECK_REFUSED(cwl_config_set(NULL, "region", "us-east-1"));
     CHECK_REFUSED(cwl_config_set(config, NULL, "us-east-1"));
     CHECK_REFUSED(cwl_config_set(config, "region", NULL));
@@ -126,19 +98,23 @@ static void null_is_refused_wherever_a_pointer_is_needed(void)
     CHECK_EQUAL(0, accepted);
     CHECK_REFUSED(cwl_push_events(sink, NULL, 1, &accepted));
     CHECK_REFUSED(cwl_push_events(sink, &no_message, 1, NULL));
+    close_untouched(sink);
+    cwl_config_free(config);
+}
+
+static void null_is_refused_by_targets_sources_and_acks(void)
+{
+    cwl_sink *sink = open_local("null-target");
+    cwl_target *target = NULL, *none = NULL;
+    CHECK_STATUS(CWL_OK, cwl_target_open(sink, NULL, NULL, &target));
+    cwl_event event = test_event("m"), no_message = test_event("m");
+    no_message.message = NULL;
     CHECK_REFUSED(cwl_target_open(NULL, NULL, NULL, &none));
     CHECK(none == NULL);
     CHECK_REFUSED(cwl_target_open(sink, NULL, NULL, NULL));
     CHECK_REFUSED(cwl_target_push(NULL, &event));
     CHECK_REFUSED(cwl_target_push(target, NULL));
     CHECK_REFUSED(cwl_target_push(target, &no_message));
-    CHECK_REFUSED(cwl_flush(NULL, 0));
-    CHECK_REFUSED(cwl_shutdown(NULL, 0));
-    CHECK_REFUSED(cwl_stats(NULL, &stats));
-    CHECK_REFUSED(cwl_stats(sink, NULL));
-    CHECK_REFUSED(cwl_stats_json(NULL, &json));
-    CHECK(json == NULL);
-    CHECK_REFUSED(cwl_stats_json(sink, NULL));
     cwl_source *source = NULL;
     uint64_t offset = 0;
     CHECK_REFUSED(cwl_source_open(NULL, "name", &source));
@@ -151,12 +127,23 @@ static void null_is_refused_wherever_a_pointer_is_needed(void)
     CHECK_EQUAL(-(int64_t)CWL_ERR_INVALID_ARGUMENT, cwl_poll_acks(NULL, NULL, 0, 0));
     CHECK_EQUAL(-(int64_t)CWL_ERR_INVALID_ARGUMENT, cwl_poll_acks(sink, NULL, 1, 0));
     CHECK_EQUAL(-(int64_t)CWL_ERR_INVALID_ARGUMENT, cwl_ack_fd(NULL));
-
-    CHECK_EQUAL(0, stats_of(sink).accepted_events);
     cwl_target_free(target);
-    CHECK_STATUS(CWL_OK, cwl_shutdown(sink, 1000));
-    cwl_sink_free(sink);
-    cwl_config_free(config);
+    close_untouched(sink);
+}
+
+static void null_is_refused_by_flush_shutdown_and_statistics(void)
+{
+    cwl_sink *sink = open_local("null-stats");
+    cwl_stats_snapshot stats = stats_of(sink);
+    char *json = NULL;
+    CHECK_REFUSED(cwl_flush(NULL, 0));
+    CHECK_REFUSED(cwl_shutdown(NULL, 0));
+    CHECK_REFUSED(cwl_stats(NULL, &stats));
+    CHECK_REFUSED(cwl_stats(sink, NULL));
+    CHECK_REFUSED(cwl_stats_json(NULL, &json));
+    CHECK(json == NULL);
+    CHECK_REFUSED(cwl_stats_json(sink, NULL));
+    close_untouched(sink);
 }
 
 static void null_is_allowed_where_the_header_says_so(void)
@@ -174,7 +161,7 @@ static void null_is_allowed_where_the_header_says_so(void)
     CHECK_STATUS(CWL_OK, cwl_shutdown(sink, 10000));
     cwl_sink_free(sink);
 
-    /* All defaults: opens with the environment's region, which the runner sets. */
+    /* A NULL configuration means all defaults. The runner's environment names a region. */
     sink = NULL;
     CHECK_STATUS(CWL_OK, cwl_sink_open(NULL, &sink));
     CHECK_STATUS(CWL_OK, cwl_shutdown(sink, 0));
@@ -183,7 +170,7 @@ static void null_is_allowed_where_the_header_says_so(void)
 
 static void a_handle_of_another_kind_is_refused(void)
 {
-    cwl_config *config = local_config("kind");
+    cwl_config *config = test_config(endpoint, "kind");
     cwl_sink *sink = open_local("kind");
     cwl_target *target = NULL;
     CHECK_STATUS(CWL_OK, cwl_target_open(sink, NULL, NULL, &target));
@@ -204,7 +191,7 @@ static void a_handle_of_another_kind_is_refused(void)
     CHECK_REFUSED(cwl_sink_open((cwl_config *)(void *)target, &opened));
     CHECK(opened == NULL);
 
-    /* A free of the wrong kind does nothing: both handles still work. */
+    /* Freeing a handle of the wrong kind does nothing: both handles still work. */
     cwl_sink_free((cwl_sink *)(void *)target);
     cwl_target_free((cwl_target *)(void *)sink);
     cwl_config_free((cwl_config *)(void *)sink);
@@ -217,13 +204,13 @@ static void a_handle_of_another_kind_is_refused(void)
     cwl_config_free(config);
 }
 
-/* An event of a later version of the ABI: more members behind the ones known today. */
+/* An event of a later version of the ABI, with more members behind the known ones. */
 struct later_event {
     cwl_event known;
     uint64_t more[2];
 };
 
-static void an_event_says_how_large_it_is(void)
+static void struct_size_tells_the_version_of_an_event(void)
 {
     cwl_sink *sink = open_local("event-size");
     cwl_target *target = NULL;
@@ -255,12 +242,12 @@ static void an_event_says_how_large_it_is(void)
     CHECK_STATUS(CWL_OK, cwl_push_events(sink, &later[0].known, 3, &accepted));
     CHECK_EQUAL(3, accepted);
 
-    later[1].more[1] = 1; /* a member that this version does not know, and must not ignore */
+    later[1].more[1] = 1; /* a member that this version does not know and must not ignore */
     CHECK_REFUSED(cwl_push_event(sink, &later[1].known));
     CHECK_REFUSED(cwl_push_events(sink, &later[0].known, 3, &accepted));
     CHECK_EQUAL(1, accepted);
     later[1].more[1] = 0;
-    later[2].known.struct_size = sizeof(cwl_event); /* not the first one's */
+    later[2].known.struct_size = sizeof(cwl_event); /* differs from the size of the first event */
     CHECK_REFUSED(cwl_push_events(sink, &later[0].known, 3, &accepted));
     CHECK_EQUAL(2, accepted);
 
@@ -270,7 +257,7 @@ static void an_event_says_how_large_it_is(void)
     cwl_sink_free(sink);
 }
 
-static void stats_fill_what_the_caller_has_room_for(void)
+static void stats_fill_only_the_struct_size_of_the_caller(void)
 {
     cwl_sink *sink = open_local("stats-size");
     cwl_event event = test_event("m");
@@ -292,7 +279,7 @@ static void stats_fill_what_the_caller_has_room_for(void)
     later.known.struct_size = sizeof later;
     CHECK_STATUS(CWL_OK, cwl_stats(sink, &later.known));
     CHECK_EQUAL(1, later.known.accepted_bytes);
-    CHECK_EQUAL(0, later.more); /* a member that this version does not know is nothing */
+    CHECK_EQUAL(0, later.more); /* a member that this version does not know becomes 0 */
 
     stats.struct_size = 0;
     CHECK_REFUSED(cwl_stats(sink, &stats));
@@ -301,7 +288,7 @@ static void stats_fill_what_the_caller_has_room_for(void)
 
     char *json = NULL;
     CHECK_STATUS(CWL_OK, cwl_stats_json(sink, &json));
-    CHECK_OR_LEAVE(json != NULL);
+    CHECK_OR_RETURN(json != NULL);
     CHECK(strstr(json, "\"accepted_events\":1") != NULL);
     CHECK(strstr(json, "\"target_states\":[") != NULL);
     cwl_string_free(json);
@@ -309,16 +296,17 @@ static void stats_fill_what_the_caller_has_room_for(void)
     cwl_sink_free(sink);
 }
 
-static void wrong_events_are_refused_and_nothing_of_them_is_kept(void)
+static cwl_sink *open_rejecting_oversize(const char *test)
 {
-    cwl_sink *sink = NULL;
-    cwl_config *config = local_config("wrong-events");
+    cwl_config *config = test_config(endpoint, test);
     CHECK_STATUS(CWL_OK, cwl_config_set(config, "oversize", "reject"));
-    CHECK_STATUS(CWL_OK, cwl_sink_open(config, &sink));
-    cwl_config_free(config);
-    cwl_target *target = NULL;
-    cwl_event event = test_event("m");
+    return open_sink(config);
+}
 
+static void invalid_lengths_and_timestamps_are_refused(void)
+{
+    cwl_sink *sink = open_rejecting_oversize("invalid-events");
+    cwl_event event = test_event("m");
     event.message_len = 0;
     CHECK_REFUSED(cwl_push_event(sink, &event));
     event.message_len = SIZE_MAX;
@@ -332,7 +320,14 @@ static void wrong_events_are_refused_and_nothing_of_them_is_kept(void)
     CHECK_STATUS(CWL_ERR_TOO_OLD, cwl_push_event(sink, &event));
     event.timestamp_ms = INT64_MAX;
     CHECK_STATUS(CWL_ERR_TOO_NEW, cwl_push_event(sink, &event));
-    event = test_event("m");
+    close_untouched(sink);
+}
+
+static void invalid_group_and_stream_names_are_refused(void)
+{
+    cwl_sink *sink = open_rejecting_oversize("invalid-names");
+    cwl_target *target = NULL;
+    cwl_event event = test_event("m");
     event.log_group = "no:colon";
     CHECK_REFUSED(cwl_push_event(sink, &event));
     event.log_group = "";
@@ -347,19 +342,26 @@ static void wrong_events_are_refused_and_nothing_of_them_is_kept(void)
 
     CHECK_STATUS(CWL_OK, cwl_target_open(sink, NULL, NULL, &target));
     event = test_event("m");
-    event.log_group = "g";
+    event.log_group = "g"; /* a target has its own group */
     CHECK_REFUSED(cwl_target_push(target, &event));
+    cwl_target_free(target);
+    close_untouched(sink);
+}
 
+static void a_message_above_the_limit_is_refused_and_nothing_of_it_is_sent(void)
+{
     static char large[1048551];
+    cwl_sink *sink = open_rejecting_oversize("oversize");
+    cwl_target *target = NULL;
+    CHECK_STATUS(CWL_OK, cwl_target_open(sink, NULL, NULL, &target));
     memset(large, 'x', sizeof large);
-    event = test_event("m");
+    cwl_event event = test_event("m");
     event.message = large;
     event.message_len = sizeof large;
     CHECK_STATUS(CWL_ERR_TOO_LARGE, cwl_push_event(sink, &event));
     CHECK_STATUS(CWL_ERR_TOO_LARGE, cwl_target_push(target, &event));
     event.message_len = sizeof large - 1;
     CHECK_STATUS(CWL_OK, cwl_push_event(sink, &event));
-
     CHECK_STATUS(CWL_OK, cwl_shutdown(sink, 10000));
     cwl_stats_snapshot stats = stats_of(sink);
     CHECK_EQUAL(1, stats.accepted_events);
@@ -369,7 +371,7 @@ static void wrong_events_are_refused_and_nothing_of_them_is_kept(void)
     cwl_sink_free(sink);
 }
 
-static void wrong_options_are_named(void)
+static void a_configuration_error_names_the_option_and_no_secret(void)
 {
     cwl_config *config = cwl_config_new();
     CHECK_STATUS(CWL_ERR_CONFIG, cwl_config_set(config, "log_gruop", "g"));
@@ -380,7 +382,7 @@ static void wrong_options_are_named(void)
 
     cwl_sink *sink = (cwl_sink *)(void *)config;
     CHECK_STATUS(CWL_OK, cwl_config_set(config, "secret_access_key", "hunter2"));
-    CHECK_STATUS(CWL_ERR_CONFIG, cwl_sink_open(config, &sink)); /* the key id that goes with it is missing */
+    CHECK_STATUS(CWL_ERR_CONFIG, cwl_sink_open(config, &sink)); /* its access_key_id is missing */
     CHECK(sink == NULL);
     CHECK(strstr(cwl_last_error(), "access_key_id") != NULL);
     CHECK(strstr(cwl_last_error(), "hunter2") == NULL);
@@ -390,7 +392,7 @@ static void wrong_options_are_named(void)
     CHECK_REFUSED(cwl_set_log_callback(6, (cwl_log_callback)abort, NULL));
 }
 
-static void after_the_shutdown_only_looking_is_left(void)
+static void after_shutdown_pushes_are_refused_and_statistics_stay_readable(void)
 {
     cwl_sink *sink = open_local("closed");
     cwl_target *target = NULL, *late = NULL;
@@ -406,20 +408,20 @@ static void after_the_shutdown_only_looking_is_left(void)
     CHECK_STATUS(CWL_ERR_CLOSED, cwl_target_open(sink, "g", "s", &late));
     CHECK(late == NULL);
     CHECK_STATUS(CWL_OK, cwl_flush(sink, 1000));
-    CHECK_STATUS(CWL_OK, cwl_shutdown(sink, 1000)); /* again */
+    CHECK_STATUS(CWL_OK, cwl_shutdown(sink, 1000)); /* a second shutdown */
     CHECK_EQUAL(1, stats_of(sink).delivered_events);
     cwl_sink_free(sink);
-    CHECK_STATUS(CWL_ERR_CLOSED, cwl_target_push(target, &event)); /* a target outlives its sink */
+    CHECK_STATUS(CWL_ERR_CLOSED, cwl_target_push(target, &event)); /* the handle of a target outlives its sink */
     cwl_target_free(target);
 }
 
-static void a_timeout_of_zero_waits_for_nothing(void)
+static void a_timeout_of_zero_never_waits(void)
 {
     char url[64];
     int listener = bound_socket(url, sizeof url);
-    CHECK(listener >= 0 && listen(listener, 16) == 0); /* takes every connection and never answers */
+    CHECK(listener >= 0 && listen(listener, 16) == 0); /* accepts every connection and never answers */
     cwl_sink *sink = NULL;
-    cwl_config *config = local_config("zero");
+    cwl_config *config = test_config(endpoint, "zero");
     CHECK_STATUS(CWL_OK, cwl_config_set(config, "endpoint_url", url));
     CHECK_STATUS(CWL_OK, cwl_sink_open(config, &sink));
     cwl_config_free(config);
@@ -436,13 +438,13 @@ static void a_timeout_of_zero_waits_for_nothing(void)
     close(listener);
 }
 
-static void a_flush_that_times_out_has_started_the_sending(void)
+static void a_flush_that_times_out_still_starts_the_delivery(void)
 {
-    cwl_sink *sink = open_local("started"); /* its flush_interval is 5 s */
+    cwl_sink *sink = open_local("started"); /* the default flush interval is 5 s */
     cwl_event event = test_event("m");
     CHECK_STATUS(CWL_OK, cwl_push_event(sink, &event));
     cwl_status at_once = cwl_flush(sink, 0);
-    CHECK(at_once == CWL_ERR_TIMEOUT || at_once == CWL_OK); /* whichever was faster */
+    CHECK(at_once == CWL_ERR_TIMEOUT || at_once == CWL_OK); /* depends on which thread is faster */
     for (int i = 0; i < 300 && stats_of(sink).delivered_events == 0; i++)
         sleep_ms(10);
     CHECK_EQUAL(1, stats_of(sink).delivered_events);
@@ -450,45 +452,49 @@ static void a_flush_that_times_out_has_started_the_sending(void)
     cwl_sink_free(sink);
 }
 
-static void *fail_elsewhere(void *before)
+static void *fail_on_other_thread(void *empty_before)
 {
-    *(int *)before = cwl_last_error()[0] == '\0';
-    mark_last_error();
+    *(int *)empty_before = cwl_last_error()[0] == '\0';
+    set_known_last_error();
     return NULL;
 }
 
-static void the_last_error_is_the_calling_threads(void)
+static void each_thread_has_its_own_last_error(void)
 {
     CHECK_STATUS(CWL_ERR_INVALID_ARGUMENT, cwl_flush(NULL, 0));
     char mine[256];
     snprintf(mine, sizeof mine, "%s", cwl_last_error());
     int empty_before = 0;
     pthread_t thread;
-    CHECK_OR_LEAVE(pthread_create(&thread, NULL, fail_elsewhere, &empty_before) == 0);
+    CHECK_OR_RETURN(pthread_create(&thread, NULL, fail_on_other_thread, &empty_before) == 0);
     pthread_join(thread, NULL);
     CHECK(empty_before);
     CHECK(strcmp(mine, cwl_last_error()) == 0);
     cwl_config *config = cwl_config_new();
     CHECK_STATUS(CWL_OK, cwl_config_set(config, "region", "us-east-1"));
-    CHECK(strcmp(mine, cwl_last_error()) == 0); /* what succeeds does not change it */
+    CHECK(strcmp(mine, cwl_last_error()) == 0); /* a call that succeeds does not change it */
     cwl_config_free(config);
 }
 
 int main(int argc, char **argv)
 {
     endpoint = test_endpoint(argc, argv);
-    RUN(versions_are_those_of_the_header);
+    RUN(the_library_has_the_versions_of_its_header);
     RUN(every_status_has_its_name_and_value);
-    RUN(null_is_refused_wherever_a_pointer_is_needed);
+    RUN(null_is_refused_by_config_and_push);
+    RUN(null_is_refused_by_targets_sources_and_acks);
+    RUN(null_is_refused_by_flush_shutdown_and_statistics);
     RUN(null_is_allowed_where_the_header_says_so);
     RUN(a_handle_of_another_kind_is_refused);
-    RUN(an_event_says_how_large_it_is);
-    RUN(stats_fill_what_the_caller_has_room_for);
-    RUN(wrong_events_are_refused_and_nothing_of_them_is_kept);
-    RUN(wrong_options_are_named);
-    RUN(after_the_shutdown_only_looking_is_left);
-    RUN(a_timeout_of_zero_waits_for_nothing);
-    RUN(a_flush_that_times_out_has_started_the_sending);
-    RUN(the_last_error_is_the_calling_threads);
+    RUN(struct_size_tells_the_version_of_an_event);
+    RUN(stats_fill_only_the_struct_size_of_the_caller);
+    RUN(invalid_lengths_and_timestamps_are_refused);
+    RUN(invalid_group_and_stream_names_are_refused);
+    RUN(a_message_above_the_limit_is_refused_and_nothing_of_it_is_sent);
+    RUN(a_configuration_error_names_the_option_and_no_secret);
+    RUN(after_shutdown_pushes_are_refused_and_statistics_stay_readable);
+    RUN(a_timeout_of_zero_never_waits);
+    RUN(a_flush_that_times_out_still_starts_the_delivery);
+    RUN(each_thread_has_its_own_last_error);
     return finish();
 }

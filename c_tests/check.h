@@ -1,9 +1,9 @@
 /*
- * check.h - the few macros that the C tests share.
+ * check.h - the macros and helpers that the C tests share.
  *
- * A test is a function of type void(void). RUN calls it and prints "ok NAME" or "not ok NAME"; a CHECK that does not
- * hold prints where and goes on, CHECK_OR_LEAVE ends the test. finish() prints "N passed, N failed" and gives the
- * exit code of main.
+ * A test is a function of type void(void). RUN calls it and prints "ok NAME" or "not ok NAME". A CHECK that fails
+ * prints where it stands, and the test continues; a CHECK_OR_RETURN that fails ends the test. finish() prints "N
+ * passed, N failed" and returns the exit code for main.
  */
 #ifndef CHECK_H
 #define CHECK_H
@@ -22,13 +22,13 @@
 #include "cwl_sink.h"
 
 static struct {
-    pthread_mutex_t lock; /* guards the failures: CHECK works in every thread of a test */
+    pthread_mutex_t lock; /* guards failures_of_test, because a test may CHECK on several threads */
     int failures_of_test;
     int passed;
     int failed;
 } check_state = { PTHREAD_MUTEX_INITIALIZER, 0, 0, 0 };
 
-static inline void check_failed(const char *file, int line, const char *format, ...)
+static inline void fail_check(const char *file, int line, const char *format, ...)
 {
     va_list arguments;
     pthread_mutex_lock(&check_state.lock);
@@ -41,40 +41,43 @@ static inline void check_failed(const char *file, int line, const char *format, 
     pthread_mutex_unlock(&check_state.lock);
 }
 
-#define CHECK(condition)                                                \
-    do {                                                                \
-        if (!(condition))                                               \
-            check_failed(__FILE__, __LINE__, "not so: %s", #condition); \
+#define CHECK(condition)                                              \
+    do {                                                              \
+        if (!(condition))                                             \
+            fail_check(__FILE__, __LINE__, "failed: %s", #condition); \
     } while (0)
 
-#define CHECK_OR_LEAVE(condition)                                       \
-    do {                                                                \
-        if (!(condition)) {                                             \
-            check_failed(__FILE__, __LINE__, "not so: %s", #condition); \
-            return;                                                     \
-        }                                                               \
+#define CHECK_OR_RETURN(condition)                                    \
+    do {                                                              \
+        if (!(condition)) {                                           \
+            fail_check(__FILE__, __LINE__, "failed: %s", #condition); \
+            return;                                                   \
+        }                                                             \
     } while (0)
 
-/* The library's text is part of the message: it says what it thinks is wrong. A host that is not linked with the
- * library defines another way to it before it includes this file. */
-#ifndef CHECK_LAST_ERROR
+/* A failure also prints the library's last error. A host that is not linked with the library defines this macro before
+ * it includes this file. */
+#ifdef CHECK_LAST_ERROR
+#define CHECK_LINKED 0
+#else
+#define CHECK_LINKED 1
 #define CHECK_LAST_ERROR() cwl_last_error()
 #endif
 
-#define CHECK_STATUS(expected, call)                                                                             \
-    do {                                                                                                         \
-        cwl_status check_got = (call);                                                                           \
-        if (check_got != (expected))                                                                             \
-            check_failed(__FILE__, __LINE__, "%s is %d (%s), not %s", #call, (int)check_got, CHECK_LAST_ERROR(), \
-                         #expected);                                                                             \
+#define CHECK_STATUS(expected, call)                                                                           \
+    do {                                                                                                       \
+        cwl_status check_got = (call);                                                                         \
+        if (check_got != (expected))                                                                           \
+            fail_check(__FILE__, __LINE__, "%s is %d (%s), not %s", #call, (int)check_got, CHECK_LAST_ERROR(), \
+                       #expected);                                                                             \
     } while (0)
 
-#define CHECK_EQUAL(expected, actual)                                                                        \
-    do {                                                                                                     \
-        unsigned long long check_expected = (unsigned long long)(expected);                                  \
-        unsigned long long check_actual = (unsigned long long)(actual);                                      \
-        if (check_expected != check_actual)                                                                  \
-            check_failed(__FILE__, __LINE__, "%s is %llu, not %llu", #actual, check_actual, check_expected); \
+#define CHECK_EQUAL(expected, actual)                                                                      \
+    do {                                                                                                   \
+        unsigned long long check_expected = (unsigned long long)(expected);                                \
+        unsigned long long check_actual = (unsigned long long)(actual);                                    \
+        if (check_expected != check_actual)                                                                \
+            fail_check(__FILE__, __LINE__, "%s is %llu, not %llu", #actual, check_actual, check_expected); \
     } while (0)
 
 static inline void check_run(const char *name, void (*test)(void))
@@ -98,7 +101,7 @@ static inline int finish(void)
     return check_state.failed == 0 && check_state.passed > 0 ? 0 : 1;
 }
 
-/* The endpoint to talk to: the first argument, or CWL_TEST_ENDPOINT. */
+/* Returns the endpoint for the tests: the first argument, or CWL_TEST_ENDPOINT. */
 static inline const char *test_endpoint(int argc, char **argv)
 {
     const char *endpoint = argc > 1 ? argv[1] : getenv("CWL_TEST_ENDPOINT");
@@ -109,7 +112,7 @@ static inline const char *test_endpoint(int argc, char **argv)
     return endpoint;
 }
 
-/* A log group of this process and this test, so that programs share one endpoint. */
+/* Returns a log group for this process and this test, because all programs share one endpoint. */
 static inline const char *test_group(const char *test)
 {
     static char name[128];
@@ -123,7 +126,7 @@ static inline void sleep_ms(long ms)
     nanosleep(&pause, NULL);
 }
 
-/* A socket on a port of its own, and the URL that leads there. */
+/* Returns a socket that is bound to a free port, and writes its URL to `url`. Returns -1 when that fails. */
 static inline int bound_socket(char *url, size_t size)
 {
     struct sockaddr_in address;
@@ -134,7 +137,7 @@ static inline int bound_socket(char *url, size_t size)
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0
         || getsockname(fd, (struct sockaddr *)&address, &length) != 0) {
-        check_failed(__FILE__, __LINE__, "no socket on loopback");
+        fail_check(__FILE__, __LINE__, "no socket on loopback");
         return -1;
     }
     snprintf(url, size, "http://127.0.0.1:%d", ntohs(address.sin_port));
@@ -150,5 +153,42 @@ static inline cwl_event test_event(const char *message)
     event.message_len = strlen(message);
     return event;
 }
+
+#if CHECK_LINKED
+
+/* Returns a configuration for the endpoint, with a log group for this test. */
+static inline cwl_config *test_config(const char *endpoint, const char *test)
+{
+    cwl_config *config = cwl_config_new();
+    CHECK(config != NULL);
+    CHECK_STATUS(CWL_OK, cwl_config_set(config, "endpoint_url", endpoint));
+    CHECK_STATUS(CWL_OK, cwl_config_set(config, "region", "us-east-1"));
+    CHECK_STATUS(CWL_OK, cwl_config_set(config, "access_key_id", "test"));
+    CHECK_STATUS(CWL_OK, cwl_config_set(config, "secret_access_key", "test"));
+    CHECK_STATUS(CWL_OK, cwl_config_set(config, "log_group", test_group(test)));
+    CHECK_STATUS(CWL_OK, cwl_config_set(config, "log_stream", "s"));
+    return config;
+}
+
+/* Opens a sink and frees its configuration. */
+static inline cwl_sink *open_sink(cwl_config *config)
+{
+    cwl_sink *sink = NULL;
+    CHECK_STATUS(CWL_OK, cwl_sink_open(config, &sink));
+    CHECK(sink != NULL);
+    cwl_config_free(config);
+    return sink;
+}
+
+static inline cwl_stats_snapshot stats_of(cwl_sink *sink)
+{
+    cwl_stats_snapshot stats;
+    memset(&stats, 0, sizeof stats);
+    stats.struct_size = sizeof stats;
+    CHECK_STATUS(CWL_OK, cwl_stats(sink, &stats));
+    return stats;
+}
+
+#endif
 
 #endif

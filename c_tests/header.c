@@ -1,10 +1,10 @@
 /*
- * The header on its own, as C99 and as C++17: this file is compiled as both, with every warning an error, and the
- * programs are linked and run, so that the declarations also fit what the library exports.
+ * Tests the header alone, as C99 and as C++17. This file is compiled as both, with every warning an error. The programs
+ * are linked and run, so that the declarations must also match the functions of the library.
  */
 #include "cwl_sink.h"
 
-#include "cwl_sink.h" /* a second time: it is guarded */
+#include "cwl_sink.h" /* included twice: the header has a guard */
 
 #include <stdio.h>
 #include <string.h>
@@ -15,13 +15,13 @@ int main(void)
     memset(&event, 0, sizeof event);
     event.struct_size = sizeof event;
     cwl_status status = cwl_push_event(NULL, &event);
-    int fits = cwl_abi_version() >= CWL_ABI_VERSION && status == CWL_ERR_INVALID_ARGUMENT
-               && strcmp(cwl_status_name(status), "CWL_ERR_INVALID_ARGUMENT") == 0;
+    int matches = cwl_abi_version() >= CWL_ABI_VERSION && status == CWL_ERR_INVALID_ARGUMENT
+                  && strcmp(cwl_status_name(status), "CWL_ERR_INVALID_ARGUMENT") == 0;
 #ifdef __cplusplus
-    const char *name = "the_header_serves_cxx17";
+    const char *name = "the_header_compiles_and_links_as_cxx17";
 #else
-    const char *name = "the_header_serves_c99";
+    const char *name = "the_header_compiles_and_links_as_c99";
 #endif
-    printf("%s %s\n%d passed, %d failed\n", fits ? "ok" : "not ok", name, fits, !fits);
-    return !fits;
+    printf("%s %s\n%d passed, %d failed\n", matches ? "ok" : "not ok", name, matches, !matches);
+    return !matches;
 }

@@ -1,6 +1,6 @@
 /*
- * What a guest in somebody else's process must not do: take the host's signals, change how the host handles them,
- * write to its standard output or error, touch its environment, leave threads behind, or come back late.
+ * Tests that the library is a good guest in another program: it does not take the host's signals, change their
+ * handling, write to standard output or error, touch the environment, leave threads behind or return late.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 
 extern char **environ;
 
-/* shutdown() promises its time-out plus this. */
+/* cwl_shutdown returns at most this long after its time-out. */
 #define SHUTDOWN_GRACE_MS 500
 
 static const char *endpoint;
@@ -28,31 +28,23 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* The runner says so when the program runs under valgrind, which is many times slower. */
+/* The runner sets this variable when the program runs under valgrind, which is many times slower. */
 static int under_valgrind(void)
 {
     return getenv("CWL_TEST_VALGRIND") != NULL;
 }
 
-static int64_t patience(int64_t ms)
+/* Returns a longer time under valgrind. */
+static int64_t scaled_ms(int64_t ms)
 {
     return under_valgrind() ? ms * 20 : ms;
 }
 
-static cwl_sink *open_at(const char *url, const char *group)
+static cwl_sink *open_at(const char *url, const char *test)
 {
-    cwl_sink *sink = NULL;
-    cwl_config *config = cwl_config_new();
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "endpoint_url", url));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "region", "us-east-1"));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "access_key_id", "test"));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "secret_access_key", "test"));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "log_group", test_group(group)));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "log_stream", "s"));
+    cwl_config *config = test_config(url, test);
     CHECK_STATUS(CWL_OK, cwl_config_set(config, "flush_interval_ms", "5"));
-    CHECK_STATUS(CWL_OK, cwl_sink_open(config, &sink));
-    cwl_config_free(config);
-    return sink;
+    return open_sink(config);
 }
 
 static void push(cwl_sink *sink, const char *message)
@@ -60,17 +52,6 @@ static void push(cwl_sink *sink, const char *message)
     cwl_event event = test_event(message);
     CHECK_STATUS(CWL_OK, cwl_push_event(sink, &event));
 }
-
-static cwl_stats_snapshot stats_of(cwl_sink *sink)
-{
-    cwl_stats_snapshot stats;
-    memset(&stats, 0, sizeof stats);
-    stats.struct_size = sizeof stats;
-    CHECK_STATUS(CWL_OK, cwl_stats(sink, &stats));
-    return stats;
-}
-
-/* ---- endpoints that do not work ---- */
 
 /* ---- threads of this process ---- */
 
@@ -82,15 +63,15 @@ static int read_task_file(const char *task, const char *file, char *text, size_t
     snprintf(path, sizeof path, "/proc/self/task/%s/%s", task, file);
     FILE *stream = fopen(path, "r");
     if (stream == NULL)
-        return 0; /* the thread has ended meanwhile */
+        return 0; /* the thread has ended in the meantime */
     size_t length = fread(text, 1, size - 1, stream);
     fclose(stream);
     text[length] = '\0';
     return length > 0;
 }
 
-/* Valgrind runs a program's instructions itself: it needs the signals that they raise, and one of its own. */
-static int is_valgrinds(int number)
+/* Valgrind executes the program's instructions itself. It needs the signals that they raise, and one for itself. */
+static int is_used_by_valgrind(int number)
 {
     return number == SIGILL || number == SIGTRAP || number == SIGBUS || number == SIGFPE || number == SIGSEGV
            || number == SIGSYS || number == SIGRTMAX;
@@ -103,16 +84,16 @@ static void check_all_blocked(const char *task)
         return;
     const char *line = strstr(text, "SigBlk:");
     unsigned long long blocked = 0;
-    CHECK_OR_LEAVE(line != NULL && sscanf(line, "SigBlk: %llx", &blocked) == 1);
+    CHECK_OR_RETURN(line != NULL && sscanf(line, "SigBlk: %llx", &blocked) == 1);
     for (int number = 1; number <= SIGRTMAX; number++) {
         int cannot = number == SIGKILL || number == SIGSTOP || (number > 31 && number < SIGRTMIN)
-                     || (under_valgrind() && is_valgrinds(number));
+                     || (under_valgrind() && is_used_by_valgrind(number));
         if (!cannot && (blocked >> (number - 1) & 1) == 0)
-            check_failed(__FILE__, __LINE__, "thread %s of the library does not block signal %d", task, number);
+            fail_check(__FILE__, __LINE__, "thread %s of the library does not block signal %d", task, number);
     }
 }
 
-/* How many threads of the library there are; looks at their signal masks on the way if asked to. */
+/* Counts the threads of the library, and checks their signal masks if `check_masks`. */
 static int library_threads(int check_masks)
 {
     int count = 0;
@@ -133,27 +114,27 @@ static int library_threads(int check_masks)
     return count;
 }
 
-/* A thread gives itself its name, so one that has just been started may not have it yet. */
+/* Waits until there are at least `wanted` threads: a new thread sets its own name, so it may not have the name yet. */
 static int library_threads_at_least(int wanted, int check_masks)
 {
-    int64_t until = now_ms() + patience(5000);
+    int64_t deadline = now_ms() + scaled_ms(5000);
     int count;
-    while ((count = library_threads(0)) < wanted && now_ms() < until)
+    while ((count = library_threads(0)) < wanted && now_ms() < deadline)
         sleep_ms(1);
     return check_masks ? library_threads(1) : count;
 }
 
-/* The kernel lets a thread's joiner go on shortly before the thread leaves /proc. */
+/* Waits until no thread is left: the joiner of a thread may continue shortly before the thread leaves /proc. */
 static int library_threads_left(void)
 {
-    int64_t until = now_ms() + patience(200);
+    int64_t deadline = now_ms() + scaled_ms(200);
     int left;
-    while ((left = library_threads(0)) > 0 && now_ms() < until)
+    while ((left = library_threads(0)) > 0 && now_ms() < deadline)
         sleep_ms(1);
     return left;
 }
 
-static void no_thread_is_left_after_the_shutdown(void)
+static void no_thread_of_the_library_is_left_after_shutdown(void)
 {
     cwl_sink *one = open_at(endpoint, "threads-one");
     CHECK(library_threads_at_least(2, 0) >= 2); /* worker_threads is 2 */
@@ -162,14 +143,14 @@ static void no_thread_is_left_after_the_shutdown(void)
     push(one, "m");
     push(two, "m");
     CHECK_STATUS(CWL_OK, cwl_shutdown(one, 10000));
-    CHECK(library_threads_at_least(2, 0) >= 2); /* the other's */
+    CHECK(library_threads_at_least(2, 0) >= 2); /* those of the other sink */
     CHECK_STATUS(CWL_OK, cwl_shutdown(two, 10000));
     CHECK_EQUAL(0, library_threads_left());
     cwl_sink_free(one);
     cwl_sink_free(two);
 }
 
-static void freeing_without_a_shutdown_leaves_no_thread(void)
+static void freeing_a_sink_without_shutdown_leaves_no_thread(void)
 {
     cwl_sink *sink = open_at(endpoint, "threads-freed");
     push(sink, "m");
@@ -200,45 +181,28 @@ static void block_usr1(int how)
 }
 
 static pthread_mutex_t helper_lock = PTHREAD_MUTEX_INITIALIZER;
-static int helper_stops; /* guarded by helper_lock */
+static int helper_stop; /* guarded by helper_lock */
 
-static int helper_should_stop(void)
+static int helper_stop_requested(void)
 {
     pthread_mutex_lock(&helper_lock);
-    int stops = helper_stops;
+    int requested = helper_stop;
     pthread_mutex_unlock(&helper_lock);
-    return stops;
+    return requested;
 }
 
 static void *push_until_stopped(void *sink)
 {
-    while (!helper_should_stop()) {
+    while (!helper_stop_requested()) {
         push(sink, "from a host thread that blocks the signal");
         sleep_ms(1);
     }
     return NULL;
 }
 
-static void the_hosts_handler_runs_on_the_hosts_threads_only(void)
+/* Only the main thread does not block the signal, so it must be the one that handles it. */
+static void send_signals_to_main(cwl_sink *sink)
 {
-    struct sigaction action, before;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = count_signal;
-    sigemptyset(&action.sa_mask);
-    main_thread = pthread_self();
-    on_main = on_others = 0;
-    helper_stops = 0;
-    CHECK_OR_LEAVE(sigaction(SIGUSR1, &action, &before) == 0);
-
-    /* Opened while nothing is blocked, so that the library cannot have inherited a mask that saves it. */
-    cwl_sink *sink = open_at(endpoint, "signals");
-    CHECK(library_threads_at_least(2, 1) >= 2);
-    pthread_t helper;
-    block_usr1(SIG_BLOCK); /* the helper begins with this mask */
-    CHECK_OR_LEAVE(pthread_create(&helper, NULL, push_until_stopped, sink) == 0);
-    block_usr1(SIG_UNBLOCK);
-
-    /* One thread takes the signal: it must be the one that gets it. */
     for (int i = 0; i < 2000; i++) {
         if (i % 50 == 0)
             push(sink, "while signals come");
@@ -247,8 +211,11 @@ static void the_hosts_handler_runs_on_the_hosts_threads_only(void)
     CHECK_STATUS(CWL_OK, cwl_flush(sink, 20000));
     CHECK(on_main > 0);
     CHECK_EQUAL(0, on_others);
+}
 
-    /* No host thread takes it: it has to stay pending, whatever the library's threads do meanwhile. */
+/* Every thread of the host blocks the signal, so it must stay pending while the threads of the library run. */
+static void send_signals_to_nobody(cwl_sink *sink)
+{
     block_usr1(SIG_BLOCK);
     on_main = 0;
     for (int i = 0; i < 200; i++) {
@@ -262,12 +229,34 @@ static void the_hosts_handler_runs_on_the_hosts_threads_only(void)
     CHECK_EQUAL(0, on_others);
     block_usr1(SIG_UNBLOCK);
     CHECK_EQUAL(1, on_main);
+}
+
+static void signal_handlers_of_the_host_run_only_on_its_own_threads(void)
+{
+    struct sigaction action, before;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = count_signal;
+    sigemptyset(&action.sa_mask);
+    main_thread = pthread_self();
+    on_main = on_others = 0;
+    helper_stop = 0;
+    CHECK_OR_RETURN(sigaction(SIGUSR1, &action, &before) == 0);
+
+    /* Opened while no signal is blocked, so that the library's threads cannot have inherited a mask that blocks. */
+    cwl_sink *sink = open_at(endpoint, "signals");
+    CHECK(library_threads_at_least(2, 1) >= 2);
+    pthread_t helper;
+    block_usr1(SIG_BLOCK); /* the helper inherits this mask */
+    CHECK_OR_RETURN(pthread_create(&helper, NULL, push_until_stopped, sink) == 0);
+    block_usr1(SIG_UNBLOCK);
+    send_signals_to_main(sink);
+    send_signals_to_nobody(sink);
 
     pthread_mutex_lock(&helper_lock);
-    helper_stops = 1;
+    helper_stop = 1;
     pthread_mutex_unlock(&helper_lock);
     pthread_join(helper, NULL);
-    CHECK(library_threads_at_least(2, 1) >= 2); /* those started since, too */
+    CHECK(library_threads_at_least(2, 1) >= 2); /* includes the threads that were started since */
     CHECK_STATUS(CWL_OK, cwl_shutdown(sink, 20000));
     cwl_sink_free(sink);
     sigaction(SIGUSR1, &before, NULL);
@@ -297,31 +286,31 @@ static void check_signals(const struct signal_state *before, const char *when)
         const struct sigaction *was = &before->actions[number], *is = &after.actions[number];
         if (before->known[number] != after.known[number] || was->sa_handler != is->sa_handler
             || was->sa_flags != is->sa_flags)
-            check_failed(__FILE__, __LINE__, "%s the disposition of signal %d is another", when, number);
+            fail_check(__FILE__, __LINE__, "%s the disposition of signal %d has changed", when, number);
         if (before->known[number] && sigismember(&before->mask, number) != sigismember(&after.mask, number))
-            check_failed(__FILE__, __LINE__, "%s the mask of the caller differs for signal %d", when, number);
+            fail_check(__FILE__, __LINE__, "%s the mask of the caller has changed for signal %d", when, number);
     }
 }
 
-/* As it was before the first call of the library: what it changes only once must not hide in an earlier test. */
+/* The state before the first call of the library: a change that is made only once must not hide in an earlier test. */
 static struct signal_state signals_at_start;
 
-static void dispositions_and_masks_of_the_host_stay(void)
+static void signal_dispositions_and_masks_of_the_host_stay_unchanged(void)
 {
     cwl_sink *sink = open_at(endpoint, "dispositions");
-    check_signals(&signals_at_start, "after the opening");
+    check_signals(&signals_at_start, "after cwl_sink_open");
     push(sink, "m");
     CHECK_STATUS(CWL_OK, cwl_flush(sink, 20000));
-    check_signals(&signals_at_start, "after a flush");
+    check_signals(&signals_at_start, "after cwl_flush");
     CHECK_STATUS(CWL_OK, cwl_shutdown(sink, 20000));
     cwl_sink_free(sink);
-    check_signals(&signals_at_start, "after the shutdown");
+    check_signals(&signals_at_start, "after cwl_shutdown");
     CHECK_STATUS(CWL_ERR_INVALID_ARGUMENT, cwl_flush(NULL, 0));
     check_signals(&signals_at_start, "after an error");
 }
 
-/* A mask that is not empty to begin with is put back as it was, too. */
-static void a_mask_that_the_host_had_set_stays(void)
+/* A mask that blocked a signal before the call is restored too. */
+static void a_signal_mask_set_by_the_host_stays_unchanged(void)
 {
     struct signal_state before;
     sigset_t mine, old;
@@ -330,14 +319,14 @@ static void a_mask_that_the_host_had_set_stays(void)
     pthread_sigmask(SIG_BLOCK, &mine, &old);
     save_signals(&before);
     cwl_sink *sink = open_at(endpoint, "mask");
-    check_signals(&before, "after the opening");
+    check_signals(&before, "after cwl_sink_open");
     CHECK_STATUS(CWL_OK, cwl_shutdown(sink, 20000));
     cwl_sink_free(sink);
-    check_signals(&before, "after the shutdown");
+    check_signals(&before, "after cwl_shutdown");
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
-/* Takes connections and resets each at once, so that the library writes into sockets that are gone. */
+/* Accepts connections and resets each at once, so that the library writes into closed sockets. */
 static void *reset_connections(void *listener)
 {
     int fd;
@@ -353,23 +342,23 @@ static void a_reset_connection_raises_no_sigpipe(void)
 {
     char url[64];
     int listener = bound_socket(url, sizeof url);
-    CHECK_OR_LEAVE(listener >= 0 && listen(listener, 64) == 0);
+    CHECK_OR_RETURN(listener >= 0 && listen(listener, 64) == 0);
     pthread_t thread;
-    CHECK_OR_LEAVE(pthread_create(&thread, NULL, reset_connections, &listener) == 0);
+    CHECK_OR_RETURN(pthread_create(&thread, NULL, reset_connections, &listener) == 0);
     cwl_sink *sink = open_at(url, "reset");
     push(sink, "m");
     CHECK_STATUS(CWL_ERR_TIMEOUT, cwl_flush(sink, 1000));
     CHECK(stats_of(sink).requests_failed > 0);
-    CHECK_STATUS(CWL_ERR_ABANDONED, cwl_shutdown(sink, 100)); /* we are still here: no SIGPIPE killed the process */
+    CHECK_STATUS(CWL_ERR_ABANDONED, cwl_shutdown(sink, 100)); /* reached only when no SIGPIPE has ended the process */
     cwl_sink_free(sink);
-    shutdown(listener, SHUT_RDWR); /* ends the accept */
+    shutdown(listener, SHUT_RDWR); /* ends the accept() of the thread */
     pthread_join(thread, NULL);
     close(listener);
 }
 
 /* ---- standard output and error, environment ---- */
 
-/* What both descriptors got while they led into a file. */
+/* Standard output and standard error, redirected into one file. */
 struct capture {
     int file;
     int saved[2];
@@ -406,31 +395,31 @@ static off_t end_capture(struct capture *capture)
 static void nothing_is_written_to_stdout_or_stderr(void)
 {
     char url[64];
-    int refused = bound_socket(url, sizeof url); /* bound and not listening: every connection is refused */
+    int refused = bound_socket(url, sizeof url); /* bound but not listening: every connection is refused */
     struct capture capture;
-    CHECK_OR_LEAVE(refused >= 0 && begin_capture(&capture));
-    cwl_status flushed, ended, works;
+    CHECK_OR_RETURN(refused >= 0 && begin_capture(&capture));
+    cwl_status flush_status, refused_status, working_status;
 
     cwl_sink *sink = open_at(url, "refused");
     push(sink, "m");
-    flushed = cwl_flush(sink, 1000);
-    ended = cwl_shutdown(sink, 100);
+    flush_status = cwl_flush(sink, 1000);
+    refused_status = cwl_shutdown(sink, 100);
     cwl_sink_free(sink);
     cwl_push_event(NULL, NULL);
     sink = open_at(endpoint, "not-refused");
     push(sink, "m");
-    works = cwl_shutdown(sink, 20000);
+    working_status = cwl_shutdown(sink, 20000);
     cwl_sink_free(sink);
 
     off_t written = end_capture(&capture);
     CHECK_EQUAL(0, written);
-    CHECK_EQUAL(CWL_ERR_TIMEOUT, flushed);
-    CHECK_EQUAL(CWL_ERR_ABANDONED, ended);
-    CHECK_EQUAL(CWL_OK, works);
+    CHECK_EQUAL(CWL_ERR_TIMEOUT, flush_status);
+    CHECK_EQUAL(CWL_ERR_ABANDONED, refused_status);
+    CHECK_EQUAL(CWL_OK, working_status);
     close(refused);
 }
 
-/* The environment before the first call of the library: its entries, each ending in a newline. */
+/* The environment before the first call of the library; each entry ends in a newline. */
 static char *environment_at_start;
 
 static char *copy_environment(void)
@@ -447,7 +436,7 @@ static char *copy_environment(void)
     return copy;
 }
 
-static void the_environment_stays_as_it_is(void)
+static void the_environment_stays_unchanged(void)
 {
     cwl_sink *sink = open_at(endpoint, "environment");
     push(sink, "m");
@@ -460,18 +449,18 @@ static void the_environment_stays_as_it_is(void)
 
 /* ---- time ---- */
 
-static void shutdown_is_punctual_at(const char *url, const char *what)
+static void check_shutdown_time_at(const char *url, const char *what)
 {
     enum { TIMEOUT_MS = 300, EVENTS = 3 };
     cwl_sink *sink = open_at(url, what);
     for (int i = 0; i < EVENTS; i++)
         push(sink, "m");
     CHECK_STATUS(CWL_ERR_TIMEOUT, cwl_flush(sink, 200));
-    int64_t begun = now_ms();
+    int64_t started_at_ms = now_ms();
     CHECK_STATUS(CWL_ERR_ABANDONED, cwl_shutdown(sink, TIMEOUT_MS));
-    int64_t took = now_ms() - begun;
-    if (took > TIMEOUT_MS + patience(SHUTDOWN_GRACE_MS))
-        check_failed(__FILE__, __LINE__, "the shutdown took %lld ms at an endpoint that is %s", (long long)took, what);
+    int64_t took_ms = now_ms() - started_at_ms;
+    if (took_ms > TIMEOUT_MS + scaled_ms(SHUTDOWN_GRACE_MS))
+        fail_check(__FILE__, __LINE__, "cwl_shutdown took %lld ms with the endpoint %s", (long long)took_ms, what);
     cwl_stats_snapshot stats = stats_of(sink);
     CHECK_EQUAL(EVENTS, stats.abandoned_events);
     CHECK_EQUAL(0, stats.pending_events);
@@ -479,21 +468,21 @@ static void shutdown_is_punctual_at(const char *url, const char *what)
     cwl_sink_free(sink);
 }
 
-static void shutdown_is_punctual_when_the_endpoint_refuses(void)
+static void shutdown_keeps_its_timeout_when_the_endpoint_refuses_connections(void)
 {
     char url[64];
     int refused = bound_socket(url, sizeof url);
-    CHECK_OR_LEAVE(refused >= 0);
-    shutdown_is_punctual_at(url, "refused");
+    CHECK_OR_RETURN(refused >= 0);
+    check_shutdown_time_at(url, "refused");
     close(refused);
 }
 
-static void shutdown_is_punctual_when_the_endpoint_never_answers(void)
+static void shutdown_keeps_its_timeout_when_the_endpoint_never_answers(void)
 {
     char url[64];
-    int hung = bound_socket(url, sizeof url); /* the kernel takes the connection, nobody reads it */
-    CHECK_OR_LEAVE(hung >= 0 && listen(hung, 64) == 0);
-    shutdown_is_punctual_at(url, "hung");
+    int hung = bound_socket(url, sizeof url); /* the kernel accepts the connection, and nobody reads from it */
+    CHECK_OR_RETURN(hung >= 0 && listen(hung, 64) == 0);
+    check_shutdown_time_at(url, "hung");
     close(hung);
 }
 
@@ -502,16 +491,16 @@ int main(int argc, char **argv)
     endpoint = test_endpoint(argc, argv);
     save_signals(&signals_at_start);
     environment_at_start = copy_environment();
-    RUN(dispositions_and_masks_of_the_host_stay);
-    RUN(a_mask_that_the_host_had_set_stays);
-    RUN(no_thread_is_left_after_the_shutdown);
-    RUN(freeing_without_a_shutdown_leaves_no_thread);
-    RUN(the_hosts_handler_runs_on_the_hosts_threads_only);
+    RUN(signal_dispositions_and_masks_of_the_host_stay_unchanged);
+    RUN(a_signal_mask_set_by_the_host_stays_unchanged);
+    RUN(no_thread_of_the_library_is_left_after_shutdown);
+    RUN(freeing_a_sink_without_shutdown_leaves_no_thread);
+    RUN(signal_handlers_of_the_host_run_only_on_its_own_threads);
     RUN(a_reset_connection_raises_no_sigpipe);
     RUN(nothing_is_written_to_stdout_or_stderr);
-    RUN(the_environment_stays_as_it_is);
-    RUN(shutdown_is_punctual_when_the_endpoint_refuses);
-    RUN(shutdown_is_punctual_when_the_endpoint_never_answers);
+    RUN(the_environment_stays_unchanged);
+    RUN(shutdown_keeps_its_timeout_when_the_endpoint_refuses_connections);
+    RUN(shutdown_keeps_its_timeout_when_the_endpoint_never_answers);
     free(environment_at_start);
     return finish();
 }

@@ -1,5 +1,5 @@
 /*
- * What became of the events: acks by callback and by polling, and the offsets of sources.
+ * Tests the outcomes of events: acks by callback and by polling, and the offsets of sources.
  */
 #include <inttypes.h>
 #include <poll.h>
@@ -11,51 +11,43 @@ enum { EVENTS = 3000 };
 
 static const char *endpoint;
 
-static cwl_sink *open_local(const char *group)
+static cwl_sink *open_local(const char *test)
 {
-    cwl_sink *sink = NULL;
-    cwl_config *config = cwl_config_new();
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "endpoint_url", endpoint));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "region", "us-east-1"));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "access_key_id", "test"));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "secret_access_key", "test"));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "log_group", group));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "log_stream", "s"));
+    cwl_config *config = test_config(endpoint, test);
     CHECK_STATUS(CWL_OK, cwl_config_set(config, "flush_interval_ms", "20"));
-    CHECK_STATUS(CWL_OK, cwl_sink_open(config, &sink));
-    cwl_config_free(config);
-    return sink;
+    return open_sink(config);
 }
 
-/* How often each token was acked. One thread of the library calls back, and the test looks after the shutdown. */
-struct tally {
+/* Counts the acks of each token. One thread of the library calls back, and the test reads the counts after the
+ * shutdown. */
+struct ack_counts {
     unsigned char acks[EVENTS];
-    int strange;
+    int unexpected; /* acks with an unknown token or another outcome than a plain delivery */
 };
 
-static void count(struct tally *tally, const cwl_ack *ack)
+static void count_ack(struct ack_counts *counts, const cwl_ack *ack)
 {
-    int plain = ack->struct_size == sizeof *ack && ack->outcome == CWL_DELIVERED && ack->reason == CWL_REASON_NONE
-                && ack->error_code == NULL && ack->error_message == NULL;
-    if (ack->token < EVENTS && plain)
-        tally->acks[ack->token]++;
+    int delivered = ack->struct_size == sizeof *ack && ack->outcome == CWL_DELIVERED && ack->reason == CWL_REASON_NONE
+                    && ack->error_code == NULL && ack->error_message == NULL;
+    if (ack->token < EVENTS && delivered)
+        counts->acks[ack->token]++;
     else
-        tally->strange++;
+        counts->unexpected++;
 }
 
-static void each_once(const struct tally *tally)
+static void check_one_ack_each(const struct ack_counts *counts)
 {
     int wrong = 0;
     for (size_t i = 0; i < EVENTS; i++)
-        wrong += tally->acks[i] != 1;
+        wrong += counts->acks[i] != 1;
     CHECK_EQUAL(0, wrong);
-    CHECK_EQUAL(0, tally->strange);
+    CHECK_EQUAL(0, counts->unexpected);
 }
 
-static void on_acks(const cwl_ack *acks, size_t number, void *user)
+static void on_acks(const cwl_ack *acks, size_t count, void *user)
 {
-    for (size_t i = 0; i < number; i++)
-        count(user, (const cwl_ack *)(const void *)((const char *)acks + i * acks->struct_size));
+    for (size_t i = 0; i < count; i++)
+        count_ack(user, (const cwl_ack *)(const void *)((const char *)acks + i * acks->struct_size));
 }
 
 static void push_all(cwl_sink *sink)
@@ -67,46 +59,46 @@ static void push_all(cwl_sink *sink)
     }
 }
 
-static void a_callback_is_given_one_ack_for_each_event(void)
+static void the_ack_callback_gets_one_ack_for_each_event(void)
 {
-    struct tally tally;
-    memset(&tally, 0, sizeof tally);
-    cwl_sink *sink = open_local(test_group("ack-callback"));
-    CHECK_STATUS(CWL_OK, cwl_set_ack_callback(sink, on_acks, &tally));
+    struct ack_counts counts;
+    memset(&counts, 0, sizeof counts);
+    cwl_sink *sink = open_local("ack-callback");
+    CHECK_STATUS(CWL_OK, cwl_set_ack_callback(sink, on_acks, &counts));
     push_all(sink);
     CHECK_STATUS(CWL_OK, cwl_shutdown(sink, 20000));
-    each_once(&tally);
+    check_one_ack_each(&counts);
     cwl_sink_free(sink);
 }
 
-static void a_host_with_an_event_loop_polls_a_descriptor_and_fetches_acks(void)
+static void the_ack_descriptor_is_readable_until_all_acks_are_fetched(void)
 {
-    struct tally tally;
-    memset(&tally, 0, sizeof tally);
-    cwl_sink *sink = open_local(test_group("ack-poll"));
+    struct ack_counts counts;
+    memset(&counts, 0, sizeof counts);
+    cwl_sink *sink = open_local("ack-poll");
     struct pollfd readable = { cwl_ack_fd(sink), POLLIN, 0 };
-    CHECK_OR_LEAVE(readable.fd >= 0);
+    CHECK_OR_RETURN(readable.fd >= 0);
     push_all(sink);
     for (int fetched = 0; fetched < EVENTS;) {
-        CHECK_OR_LEAVE(poll(&readable, 1, 20000) == 1);
+        CHECK_OR_RETURN(poll(&readable, 1, 20000) == 1);
         cwl_ack acks[100];
         memset(acks, 0, sizeof acks);
         acks[0].struct_size = sizeof acks[0];
         int64_t number = cwl_poll_acks(sink, acks, 100, 0);
-        CHECK_OR_LEAVE(number > 0);
+        CHECK_OR_RETURN(number > 0);
         for (int64_t i = 0; i < number; i++)
-            count(&tally, &acks[i]);
+            count_ack(&counts, &acks[i]);
         fetched += (int)number;
     }
     CHECK_EQUAL(0, poll(&readable, 1, 0));
-    each_once(&tally);
+    check_one_ack_each(&counts);
     CHECK_STATUS(CWL_OK, cwl_shutdown(sink, 20000));
     cwl_sink_free(sink);
 }
 
-static void a_source_is_final_below_its_offset(void)
+static void the_offset_of_a_source_advances_over_delivered_events(void)
 {
-    cwl_sink *sink = open_local(test_group("source"));
+    cwl_sink *sink = open_local("source");
     cwl_source *source = NULL;
     uint64_t offset = 1;
     CHECK_STATUS(CWL_OK, cwl_source_open(sink, "a file", &source));
@@ -124,14 +116,14 @@ static void a_source_is_final_below_its_offset(void)
     CHECK_EQUAL(1000, offset);
     CHECK_STATUS(CWL_OK, cwl_shutdown(sink, 20000));
     cwl_sink_free(sink);
-    cwl_source_free(source); /* a source's handle outlives its sink */
+    cwl_source_free(source); /* the handle of a source outlives its sink */
 }
 
 int main(int argc, char **argv)
 {
     endpoint = test_endpoint(argc, argv);
-    RUN(a_callback_is_given_one_ack_for_each_event);
-    RUN(a_host_with_an_event_loop_polls_a_descriptor_and_fetches_acks);
-    RUN(a_source_is_final_below_its_offset);
+    RUN(the_ack_callback_gets_one_ack_for_each_event);
+    RUN(the_ack_descriptor_is_readable_until_all_acks_are_fetched);
+    RUN(the_offset_of_a_source_advances_over_delivered_events);
     return finish();
 }

@@ -1,6 +1,6 @@
 /*
- * A host that is not linked with the library: it loads it with dlopen, looks up cwl_plugin, and uses that table and
- * nothing else.
+ * Tests the table cwl_plugin from a host that is not linked with the library: it loads the library with dlopen and uses
+ * only this table.
  */
 #include <dlfcn.h>
 #include <stdint.h>
@@ -20,11 +20,11 @@ static const char *plugin_last_error(void)
     return plugin != NULL ? plugin->last_error() : "(no table)";
 }
 
-static void *load(void)
+static void *load_library(void)
 {
     void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {
-        check_failed(__FILE__, __LINE__, "dlopen: %s", dlerror());
+        fail_check(__FILE__, __LINE__, "dlopen: %s", dlerror());
         return NULL;
     }
     plugin = (const cwl_plugin *)dlsym(library, "cwl_plugin");
@@ -34,17 +34,16 @@ static void *load(void)
 
 static void the_table_is_complete(void)
 {
-    void *library = load();
-    CHECK_OR_LEAVE(plugin != NULL);
+    void *library = load_library();
+    CHECK_OR_RETURN(plugin != NULL);
     CHECK_EQUAL(CWL_ABI_VERSION, plugin->abi_version);
     CHECK_EQUAL(sizeof(cwl_plugin), plugin->struct_size);
-    /* Every member behind the two numbers is a function. */
-    size_t first = offsetof(cwl_plugin, open);
-    for (size_t at = first; at < sizeof(cwl_plugin); at += sizeof(void *)) {
+    /* Every member behind the two numbers is a function pointer. */
+    for (size_t offset = offsetof(cwl_plugin, open); offset < sizeof(cwl_plugin); offset += sizeof(void *)) {
         void *member;
-        memcpy(&member, (const char *)plugin + at, sizeof member);
+        memcpy(&member, (const char *)plugin + offset, sizeof member);
         if (member == NULL)
-            check_failed(__FILE__, __LINE__, "the member at %zu is NULL", at);
+            fail_check(__FILE__, __LINE__, "the member at offset %zu is NULL", offset);
     }
     CHECK(plugin->version()[0] != '\0');
     CHECK(strcmp(plugin->status_name(CWL_ERR_FULL), "CWL_ERR_FULL") == 0);
@@ -65,7 +64,7 @@ static cwl_config *local_config(const char *group)
     return config;
 }
 
-/* Every function of the table, in a host's order. */
+/* Calls every function of the table, in the order of a host. */
 static void ship_by_table(const char *group)
 {
     cwl_sink *sink = NULL;
@@ -73,7 +72,7 @@ static void ship_by_table(const char *group)
     cwl_config *config = local_config(group);
     CHECK_STATUS(CWL_OK, plugin->open(config, &sink));
     plugin->config_free(config);
-    CHECK_OR_LEAVE(sink != NULL);
+    CHECK_OR_RETURN(sink != NULL);
 
     cwl_event events[3] = { test_event("one"), test_event("two"), test_event("three") };
     size_t accepted = 0;
@@ -103,21 +102,21 @@ static void ship_by_table(const char *group)
 
 static void the_table_alone_ships_events(void)
 {
-    void *library = load();
-    CHECK_OR_LEAVE(plugin != NULL);
+    void *library = load_library();
+    CHECK_OR_RETURN(plugin != NULL);
     ship_by_table("plugin");
     dlclose(library);
 }
 
-static void closing_and_loading_again_works(void)
+static void the_library_can_be_closed_and_loaded_again(void)
 {
     for (int round = 0; round < 3; round++) {
         plugin = NULL;
-        void *library = load();
-        CHECK_OR_LEAVE(plugin != NULL);
+        void *library = load_library();
+        CHECK_OR_RETURN(plugin != NULL);
         ship_by_table("again");
         CHECK(dlclose(library) == 0);
-        /* The object stays, with the code that thread-locals of the host's threads may still run at their end. */
+        /* The library stays in memory: the host's threads may still run the destructors of its thread-locals. */
         void *still = dlopen(LIBRARY, RTLD_NOW | RTLD_NOLOAD);
         CHECK(still != NULL);
         if (still != NULL)
@@ -125,12 +124,12 @@ static void closing_and_loading_again_works(void)
     }
 }
 
-/* A sink that outlives the host's last reference to the library. */
-static void a_sink_works_on_after_dlclose(void)
+/* The sink outlives the host's last reference to the library. */
+static void a_sink_keeps_working_after_dlclose(void)
 {
     cwl_sink *sink = NULL;
-    void *library = load();
-    CHECK_OR_LEAVE(plugin != NULL);
+    void *library = load_library();
+    CHECK_OR_RETURN(plugin != NULL);
     cwl_config *config = local_config("unloaded");
     CHECK_STATUS(CWL_OK, plugin->open(config, &sink));
     plugin->config_free(config);
@@ -146,7 +145,7 @@ int main(int argc, char **argv)
     endpoint = test_endpoint(argc, argv);
     RUN(the_table_is_complete);
     RUN(the_table_alone_ships_events);
-    RUN(closing_and_loading_again_works);
-    RUN(a_sink_works_on_after_dlclose);
+    RUN(the_library_can_be_closed_and_loaded_again);
+    RUN(a_sink_keeps_working_after_dlclose);
     return finish();
 }

@@ -1,6 +1,6 @@
 /*
- * Events in, from several threads and by every way in; outcomes out. And the log callback, from inside which a host
- * may push but not wait.
+ * Tests shipping: pushes from several threads and by every function, and the outcomes. Tests the log callback, from
+ * which a host may push but not wait.
  */
 #include <pthread.h>
 #include <stdint.h>
@@ -12,31 +12,12 @@ enum { THREADS = 6, EVENTS_EACH = 2000, EVENTS_AT_ONCE = 50 };
 
 static const char *endpoint;
 
-static cwl_sink *open_local(const char *group)
+static cwl_sink *open_local(const char *test)
 {
-    cwl_sink *sink = NULL;
-    cwl_config *config = cwl_config_new();
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "endpoint_url", endpoint));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "region", "us-east-1"));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "access_key_id", "test"));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "secret_access_key", "test"));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "log_group", group));
-    CHECK_STATUS(CWL_OK, cwl_config_set(config, "log_stream", "s"));
-    CHECK_STATUS(CWL_OK, cwl_sink_open(config, &sink));
-    cwl_config_free(config);
-    return sink;
+    return open_sink(test_config(endpoint, test));
 }
 
-static cwl_stats_snapshot stats_of(cwl_sink *sink)
-{
-    cwl_stats_snapshot stats;
-    memset(&stats, 0, sizeof stats);
-    stats.struct_size = sizeof stats;
-    CHECK_STATUS(CWL_OK, cwl_stats(sink, &stats));
-    return stats;
-}
-
-/* ---- many threads, three ways in ---- */
+/* ---- many threads, three push functions ---- */
 
 struct pusher {
     cwl_sink *sink;
@@ -70,7 +51,7 @@ static void push_in_arrays(struct pusher *pusher)
             events[k] = numbered_event(pusher, i + k, texts[k], sizeof texts[k]);
         CHECK_STATUS(CWL_OK, cwl_push_events(pusher->sink, events, EVENTS_AT_ONCE, &accepted));
         CHECK_EQUAL(EVENTS_AT_ONCE, accepted);
-        memset(texts, 0, sizeof texts); /* the caller's memory is the caller's again */
+        memset(texts, 0, sizeof texts); /* the caller may reuse its memory */
     }
 }
 
@@ -89,20 +70,20 @@ static void push_to_a_target(struct pusher *pusher)
 static void *push_all(void *argument)
 {
     struct pusher *pusher = argument;
-    static void (*const ways[])(struct pusher *) = { push_one_by_one, push_in_arrays, push_to_a_target };
-    ways[pusher->number % 3](pusher);
+    static void (*const push_functions[])(struct pusher *) = { push_one_by_one, push_in_arrays, push_to_a_target };
+    push_functions[pusher->number % 3](pusher);
     return NULL;
 }
 
-static void many_threads_and_every_way_in_lose_nothing(void)
+static void no_event_is_lost_with_many_threads_and_every_push_function(void)
 {
-    cwl_sink *sink = open_local(test_group("threads"));
+    cwl_sink *sink = open_local("threads");
     pthread_t threads[THREADS];
     struct pusher pushers[THREADS];
     uint64_t bytes = 0;
     for (int i = 0; i < THREADS; i++) {
         pushers[i] = (struct pusher){ sink, i, 0 };
-        CHECK_OR_LEAVE(pthread_create(&threads[i], NULL, push_all, &pushers[i]) == 0);
+        CHECK_OR_RETURN(pthread_create(&threads[i], NULL, push_all, &pushers[i]) == 0);
     }
     for (int i = 0; i < THREADS; i++) {
         pthread_join(threads[i], NULL);
@@ -123,9 +104,9 @@ static void many_threads_and_every_way_in_lose_nothing(void)
     cwl_sink_free(sink);
 }
 
-static void an_array_stops_at_the_event_that_is_not_taken(void)
+static void push_events_stops_at_the_first_refused_event(void)
 {
-    cwl_sink *sink = open_local(test_group("array"));
+    cwl_sink *sink = open_local("array");
     cwl_event events[4] = { test_event("a"), test_event("b"), test_event(""), test_event("d") };
     size_t accepted = 99;
     CHECK_STATUS(CWL_ERR_INVALID_ARGUMENT, cwl_push_events(sink, events, 4, &accepted));
@@ -140,8 +121,8 @@ static void an_array_stops_at_the_event_that_is_not_taken(void)
 
 static void two_sinks_are_independent(void)
 {
-    cwl_sink *one = open_local(test_group("one"));
-    cwl_sink *two = open_local(test_group("two"));
+    cwl_sink *one = open_local("one");
+    cwl_sink *two = open_local("two");
     cwl_event event = test_event("m");
     CHECK_STATUS(CWL_OK, cwl_push_event(one, &event));
     CHECK_STATUS(CWL_OK, cwl_shutdown(one, 10000));
@@ -154,9 +135,9 @@ static void two_sinks_are_independent(void)
     cwl_sink_free(two);
 }
 
-static void what_a_freed_target_took_is_sent(void)
+static void events_of_a_freed_target_are_sent(void)
 {
-    cwl_sink *sink = open_local(test_group("freed"));
+    cwl_sink *sink = open_local("freed");
     cwl_target *target = NULL;
     cwl_event event = test_event("m");
     CHECK_STATUS(CWL_OK, cwl_target_open(sink, NULL, NULL, &target));
@@ -170,25 +151,25 @@ static void what_a_freed_target_took_is_sent(void)
 /* ---- the log callback ---- */
 
 struct listener {
-    pthread_mutex_t lock; /* guards what follows */
+    pthread_mutex_t lock; /* guards the other members */
     cwl_sink *sink;
     int messages;
     int pushed;
-    int wrong; /* calls from inside that did not return what they should */
+    int wrong; /* calls from the callback that returned another status than expected */
     int32_t highest_level;
-    cwl_status wrong_status;
+    cwl_status wrong_status; /* the status of the last of them */
 };
 
-static void expect_inside(struct listener *listener, cwl_status expected, cwl_status got)
+static void expect_in_callback(struct listener *listener, cwl_status expected, cwl_status actual)
 {
-    if (got != expected) {
+    if (actual != expected) {
         listener->wrong++;
-        listener->wrong_status = got;
+        listener->wrong_status = actual;
     }
 }
 
-/* A logger that ships what it logs through the sink that made it log. */
-static void listen_and_push(int32_t level, const char *message, void *user)
+/* Ships each diagnostic through the sink that caused it. */
+static void push_diagnostic(int32_t level, const char *message, void *user)
 {
     struct listener *listener = user;
     cwl_sink *opened = NULL;
@@ -200,12 +181,12 @@ static void listen_and_push(int32_t level, const char *message, void *user)
     if (*message == '\0')
         listener->wrong++;
     if (listener->sink != NULL) {
-        expect_inside(listener, CWL_OK, cwl_push_event(listener->sink, &event));
+        expect_in_callback(listener, CWL_OK, cwl_push_event(listener->sink, &event));
         listener->pushed++;
-        expect_inside(listener, CWL_ERR_IN_CALLBACK, cwl_flush(listener->sink, 1000));
-        expect_inside(listener, CWL_ERR_IN_CALLBACK, cwl_shutdown(listener->sink, 1000));
-        expect_inside(listener, CWL_ERR_IN_CALLBACK, cwl_sink_open(NULL, &opened));
-        expect_inside(listener, CWL_ERR_IN_CALLBACK, cwl_set_log_callback(0, NULL, NULL));
+        expect_in_callback(listener, CWL_ERR_IN_CALLBACK, cwl_flush(listener->sink, 1000));
+        expect_in_callback(listener, CWL_ERR_IN_CALLBACK, cwl_shutdown(listener->sink, 1000));
+        expect_in_callback(listener, CWL_ERR_IN_CALLBACK, cwl_sink_open(NULL, &opened));
+        expect_in_callback(listener, CWL_ERR_IN_CALLBACK, cwl_set_log_callback(0, NULL, NULL));
     }
     pthread_mutex_unlock(&listener->lock);
 }
@@ -220,12 +201,12 @@ static void set_sink(struct listener *listener, cwl_sink *sink)
 static void a_host_may_push_but_not_wait_inside_the_log_callback(void)
 {
     struct listener listener = { PTHREAD_MUTEX_INITIALIZER, NULL, 0, 0, 0, 0, CWL_OK };
-    CHECK_STATUS(CWL_OK, cwl_set_log_callback(CWL_LOG_DEBUG, listen_and_push, &listener));
-    cwl_sink *sink = open_local(test_group("callback"));
+    CHECK_STATUS(CWL_OK, cwl_set_log_callback(CWL_LOG_DEBUG, push_diagnostic, &listener));
+    cwl_sink *sink = open_local("callback");
     set_sink(&listener, sink);
     cwl_event event = test_event("the host's own event");
     CHECK_STATUS(CWL_OK, cwl_push_event(sink, &event));
-    CHECK_STATUS(CWL_OK, cwl_flush(sink, 20000)); /* creates group and stream, which is worth a diagnostic */
+    CHECK_STATUS(CWL_OK, cwl_flush(sink, 20000)); /* creates group and stream, which is logged */
     set_sink(&listener, NULL);
     CHECK_STATUS(CWL_OK, cwl_flush(sink, 20000));
     CHECK_STATUS(CWL_OK, cwl_shutdown(sink, 20000));
@@ -233,20 +214,20 @@ static void a_host_may_push_but_not_wait_inside_the_log_callback(void)
     CHECK(listener.messages > 0);
     CHECK(listener.pushed > 0);
     if (listener.wrong > 0)
-        check_failed(__FILE__, __LINE__, "%d calls inside the callback went wrong, the last with %s", listener.wrong,
-                     cwl_status_name(listener.wrong_status));
+        fail_check(__FILE__, __LINE__, "%d calls from the callback returned a wrong status, the last one %s",
+                   listener.wrong, cwl_status_name(listener.wrong_status));
     CHECK(listener.highest_level <= CWL_LOG_DEBUG);
     CHECK_EQUAL(1 + listener.pushed, stats_of(sink).delivered_events);
     cwl_sink_free(sink);
 }
 
-static void a_callback_that_was_taken_away_is_not_called(void)
+static void a_removed_log_callback_is_not_called(void)
 {
     struct listener listener = { PTHREAD_MUTEX_INITIALIZER, NULL, 0, 0, 0, 0, CWL_OK };
-    CHECK_STATUS(CWL_OK, cwl_set_log_callback(CWL_LOG_TRACE, listen_and_push, &listener));
+    CHECK_STATUS(CWL_OK, cwl_set_log_callback(CWL_LOG_TRACE, push_diagnostic, &listener));
     CHECK_STATUS(CWL_OK, cwl_set_log_callback(0, NULL, NULL));
     int before = listener.messages;
-    cwl_sink *sink = open_local(test_group("silent"));
+    cwl_sink *sink = open_local("silent");
     cwl_event event = test_event("m");
     CHECK_STATUS(CWL_OK, cwl_push_event(sink, &event));
     CHECK_STATUS(CWL_OK, cwl_shutdown(sink, 10000));
@@ -257,11 +238,11 @@ static void a_callback_that_was_taken_away_is_not_called(void)
 int main(int argc, char **argv)
 {
     endpoint = test_endpoint(argc, argv);
-    RUN(many_threads_and_every_way_in_lose_nothing);
-    RUN(an_array_stops_at_the_event_that_is_not_taken);
+    RUN(no_event_is_lost_with_many_threads_and_every_push_function);
+    RUN(push_events_stops_at_the_first_refused_event);
     RUN(two_sinks_are_independent);
-    RUN(what_a_freed_target_took_is_sent);
+    RUN(events_of_a_freed_target_are_sent);
     RUN(a_host_may_push_but_not_wait_inside_the_log_callback);
-    RUN(a_callback_that_was_taken_away_is_not_called);
+    RUN(a_removed_log_callback_is_not_called);
     return finish();
 }
