@@ -1,18 +1,19 @@
 /*
- * host.c - the host of the isolation bench: pushes loads at steady rates and writes down what became of every event.
+ * host.c - the host of the isolation bench: pushes loads at steady rates and records the outcome of every event.
  *
- *     host ENDPOINT prepare LOAD...              creates every target by one event, and waits for its delivery
+ *     host ENDPOINT prepare LOAD...              creates every target by one event and waits for its delivery
  *     host ENDPOINT run RUN_MS RECORDS LOAD...   pushes for RUN_MS
  *
- * A LOAD is ROLE:PREFIX:TARGETS:RATE:BYTES: so many targets, whose groups are PREFIX and a number from 0, RATE events
- * a second for each, of BYTES bytes. A ROLE has a thread of its own: `healthy` (one load; each event at a deadline of
- * its own), `failing`, and `flood` (what it is late with, it leaves out). The healthy load comes first.
+ * A LOAD is ROLE:PREFIX:TARGETS:RATE:BYTES. It has TARGETS targets, whose groups are PREFIX and a number from 0. Each
+ * target gets RATE events a second of BYTES bytes. Each ROLE has its own thread: `healthy` (one load, the first one;
+ * each event has its own deadline), `failing`, and `flood` (skips the events for which it is late).
  *
- * What it promises: the deadlines are absolute, so a late push delays no other; how late the healthy thread was without
- * the library's doing is told, and how long a push took; an event counts as delivered only by its ack.
+ * The deadlines are absolute, so a late push delays no other push. The host reports the lateness of the healthy thread
+ * that the library did not cause, and the longest push. An event counts as delivered only by its ack.
  *
- * `run` prints three lines of JSON: when the pushing begins, when it has ended, and, after a line (or the end) of stdin
- * and cwl_shutdown, the counts. RECORDS is then a `struct record` for each accepted healthy event.
+ * `run` prints three lines of JSON: one when the pushing begins, one when it has ended, and the counts. Before the
+ * counts it waits for a line (or the end) of stdin, and for cwl_shutdown. RECORDS then has a `struct record` for each
+ * accepted healthy event.
  */
 
 #include <inttypes.h>
@@ -32,9 +33,9 @@
 #define PREPARE_MS 60000
 
 static const int64_t SECOND_NS = 1000000000;
-/* Until the first deadline: the threads are there by then. */
-static const int64_t LEAD_NS = 100000000;
-/* How often a thread looks what is due; the healthy one wakes for each event. */
+/* The time from the start to the first deadline, in which the threads are started. */
+static const int64_t START_DELAY_NS = 100000000;
+/* The time between two wake-ups of a thread. The healthy thread wakes for each event. */
 static const int64_t FAILING_TICK_NS = 5000000;
 static const int64_t FLOOD_TICK_NS = 1000000;
 
@@ -55,17 +56,19 @@ static int64_t now_ns(clockid_t clock)
     return (int64_t)now.tv_sec * SECOND_NS + now.tv_nsec;
 }
 
-static void sleep_until(int64_t at_ns)
+static void sleep_until(int64_t deadline_ns)
 {
-    struct timespec at = { .tv_sec = (time_t)(at_ns / SECOND_NS), .tv_nsec = (long)(at_ns % SECOND_NS) };
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) != 0) {
-        /* a signal: the deadline is absolute, so it simply sleeps on */
+    struct timespec deadline = { .tv_sec = (time_t)(deadline_ns / SECOND_NS),
+                                 .tv_nsec = (long)(deadline_ns % SECOND_NS) };
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &deadline, NULL) != 0) {
+        /* interrupted by a signal: the deadline is absolute, so it sleeps again */
     }
 }
 
 /* ---- pushing ---- */
 
-/* Pushes the load's next event. Gives how long the push took. A refused event's record and token go to the next. */
+/* Pushes the load's next event. Returns the duration of the push. The record and the token of a refused event are used
+ * again for the next one. */
 static int64_t push_next(struct load *load)
 {
     struct record *record = &load->records[load->accepted];
@@ -87,23 +90,23 @@ static int64_t push_next(struct load *load)
     return took_ns;
 }
 
-/* Pushes what the load owes by a time. The bound is the table's: no load owes more than it has records for. */
+/* Pushes all events that are due at a time, as far as the table has records for them. */
 static void push_due(struct pusher *pusher, struct load *load, int64_t by_ns)
 {
-    uint64_t owed = 1 + (uint64_t)(load->rate * (double)(by_ns - begin_ns) / (double)SECOND_NS);
-    while (load->due < owed && load->due < load->capacity) {
+    uint64_t due_count = 1 + (uint64_t)(load->rate * (double)(by_ns - begin_ns) / (double)SECOND_NS);
+    while (load->due < due_count && load->due < load->capacity) {
         int64_t took_ns = push_next(load);
         if (took_ns > pusher->worst_push_ns)
             pusher->worst_push_ns = took_ns;
     }
 }
 
-/* What the thread slept through is not owed any more: a flood that caught up would be worse than was asked for. */
-static void leave_out(struct load *load, int64_t until_ns)
+/* Skips the events that became due while the thread slept: a flood that catches up would exceed the requested rate. */
+static void skip_overdue(struct load *load, int64_t until_ns)
 {
-    uint64_t owed = (uint64_t)(load->rate * (double)(until_ns - begin_ns) / (double)SECOND_NS);
-    if (load->due < owed)
-        load->due = owed;
+    uint64_t due_count = (uint64_t)(load->rate * (double)(until_ns - begin_ns) / (double)SECOND_NS);
+    if (load->due < due_count)
+        load->due = due_count;
 }
 
 static int64_t tick_ns(enum role role)
@@ -122,7 +125,7 @@ static void *push_role(void *argument)
     for (int64_t deadline = begin_ns; deadline < end_ns; deadline += tick) {
         sleep_until(deadline);
         int64_t awake_ns = now_ns(CLOCK_MONOTONIC);
-        /* Late by its own fault only: while a push kept it, it could not be in time. */
+        /* While a push kept the thread, it could not be on time: that time is not its own lateness. */
         int64_t late_ns = awake_ns - (deadline > free_since_ns ? deadline : free_since_ns);
         if (late_ns > pusher->worst_lateness_ns)
             pusher->worst_lateness_ns = late_ns;
@@ -130,7 +133,7 @@ static void *push_role(void *argument)
             deadline += (awake_ns - deadline) / tick * tick;
             for (size_t i = 0; i < load_count; i++)
                 if (loads[i].role == FLOOD)
-                    leave_out(&loads[i], deadline);
+                    skip_overdue(&loads[i], deadline);
         }
         for (size_t i = 0; i < load_count; i++)
             if (loads[i].role == pusher->role)
@@ -140,8 +143,8 @@ static void *push_role(void *argument)
     return NULL;
 }
 
-/* A thread for each role that a load has: one that had nothing to push would only wake and disturb the others. */
-static void start(struct pusher pushers[ROLES])
+/* Starts a thread for each role that a load has. A thread without a load would only wake up and disturb the others. */
+static void start_pushers(struct pusher pushers[ROLES])
 {
     for (size_t i = 0; i < load_count; i++) {
         struct pusher *pusher = &pushers[loads[i].role];
@@ -154,7 +157,7 @@ static void start(struct pusher pushers[ROLES])
     }
 }
 
-static void join(struct pusher pushers[ROLES])
+static void join_pushers(struct pusher pushers[ROLES])
 {
     for (int role = 0; role < ROLES; role++)
         if (pushers[role].started)
@@ -166,7 +169,7 @@ static void join(struct pusher pushers[ROLES])
 static void on_acks(const cwl_ack *acks, size_t count, void *user)
 {
     (void)user;
-    int64_t at_ns = now_ns(CLOCK_MONOTONIC);
+    int64_t acked_ns = now_ns(CLOCK_MONOTONIC);
     for (size_t i = 0; i < count; i++) {
         const cwl_ack *ack = (const cwl_ack *)(const void *)((const char *)acks + i * acks->struct_size);
         if (ack->token >= table_size) {
@@ -176,14 +179,14 @@ static void on_acks(const cwl_ack *acks, size_t count, void *user)
         struct record *record = &table[ack->token];
         if (record->acks == 0) {
             record->outcome = (uint8_t)ack->outcome;
-            record->acked_ns = at_ns;
+            record->acked_ns = acked_ns;
         }
         if (record->acks < UINT8_MAX)
             record->acks++;
     }
 }
 
-/* ---- what came of it ---- */
+/* ---- results ---- */
 
 static void print_counts(cwl_status status, int64_t shutdown_ns, const struct pusher *healthy)
 {
@@ -198,7 +201,7 @@ static void print_counts(cwl_status status, int64_t shutdown_ns, const struct pu
     printf("]}\n");
 }
 
-/* ---- the two things it does ---- */
+/* ---- the two commands ---- */
 
 static cwl_sink *open_sink(const char *endpoint)
 {
@@ -243,21 +246,21 @@ static int run(cwl_sink *sink, int64_t run_ms, const char *records_path)
         die("cwl_set_ack_callback");
     open_targets(sink);
 
-    begin_ns = now_ns(CLOCK_MONOTONIC) + LEAD_NS;
+    begin_ns = now_ns(CLOCK_MONOTONIC) + START_DELAY_NS;
     end_ns = begin_ns + run_ms * 1000000;
-    start(pushers);
+    start_pushers(pushers);
     printf("{\"begin_ns\": %" PRId64 "}\n", begin_ns);
     fflush(stdout);
-    join(pushers);
+    join_pushers(pushers);
     printf("{\"pushed_until_ns\": %" PRId64 "}\n", now_ns(CLOCK_MONOTONIC));
     fflush(stdout);
     for (int c = getchar(); c != '\n' && c != EOF; c = getchar()) {
-        /* the faults are being taken away */
+        /* the bench removes the faults in the meantime */
     }
 
-    int64_t shutdown_begun_ns = now_ns(CLOCK_MONOTONIC);
+    int64_t shutdown_started_ns = now_ns(CLOCK_MONOTONIC);
     cwl_status status = cwl_shutdown(sink, SHUTDOWN_MS);
-    int64_t shutdown_ns = now_ns(CLOCK_MONOTONIC) - shutdown_begun_ns;
+    int64_t shutdown_ns = now_ns(CLOCK_MONOTONIC) - shutdown_started_ns;
     cwl_sink_free(sink);
     write_records(records_path);
     print_counts(status, shutdown_ns, &pushers[HEALTHY]);

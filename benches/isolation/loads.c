@@ -1,4 +1,4 @@
-/* What the host pushes, and the table of what became of it: see loads.h. */
+/* Implements the loads and the table of outcomes: see loads.h. */
 
 #include "loads.h"
 
@@ -24,7 +24,7 @@ void die(const char *what)
     exit(1);
 }
 
-static void *allocated(size_t count, size_t size)
+static void *allocate(size_t count, size_t size)
 {
     void *memory = calloc(count, size);
     if (memory == NULL)
@@ -59,12 +59,12 @@ void parse_loads(int count, char **texts)
         if (loads[i].bytes > longest)
             longest = loads[i].bytes;
     }
-    filler = allocated(longest, 1);
+    filler = allocate(longest, 1);
     for (size_t i = 0; i < longest; i++)
         filler[i] = "the quick brown fox jumps over the lazy dog, 0123456789 times; "[i % 63];
 }
 
-/* Untouched pages of the table cost nothing, so it has room for all that could be accepted. */
+/* Pages that are never touched cost no memory, so the table has a record for every event that could be accepted. */
 void allocate_records(int64_t run_ms)
 {
     for (size_t i = 0; i < load_count; i++) {
@@ -72,7 +72,7 @@ void allocate_records(int64_t run_ms)
         loads[i].first_token = table_size;
         table_size += loads[i].capacity;
     }
-    table = allocated(table_size, sizeof *table);
+    table = allocate(table_size, sizeof *table);
     for (size_t i = 0; i < load_count; i++)
         loads[i].records = table + loads[i].first_token;
 }
@@ -80,7 +80,7 @@ void allocate_records(int64_t run_ms)
 void open_targets(cwl_sink *sink)
 {
     for (size_t i = 0; i < load_count; i++) {
-        loads[i].handles = allocated(loads[i].targets, sizeof *loads[i].handles);
+        loads[i].handles = allocate(loads[i].targets, sizeof *loads[i].handles);
         for (uint32_t target = 0; target < loads[i].targets; target++) {
             char group[sizeof loads[i].prefix + 16];
             snprintf(group, sizeof group, "%s%" PRIu32, loads[i].prefix, target);
@@ -104,7 +104,7 @@ void free_loads(void)
 void print_load(const struct load *load)
 {
     uint64_t outcomes[4] = { 0 }, never_acked = 0, acked_twice = 0;
-    uint64_t *delivered = allocated(load->targets, sizeof *delivered);
+    uint64_t *delivered = allocate(load->targets, sizeof *delivered);
     for (uint64_t i = 0; i < load->accepted; i++) {
         const struct record *record = &load->records[i];
         never_acked += record->acks == 0;

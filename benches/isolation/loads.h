@@ -1,7 +1,7 @@
 /*
- * loads.h - what the host pushes, and the table of what became of it.
+ * loads.h - the loads that the host pushes, and the table of the outcomes.
  *
- * The table has a record for every event that could be accepted; an event's token is its record's index there.
+ * The table has a record for every event that could be accepted. The token of an event is the index of its record.
  */
 
 #ifndef LOADS_H
@@ -14,14 +14,14 @@
 
 #define LOADS_MAX 16
 
-/* One accepted event. Its pusher writes the first two members, before the push; the library's thread the others. */
+/* One accepted event. The pusher writes the first two members before the push; the library's thread writes the rest. */
 struct record {
     int64_t pushed_ns;
     uint32_t target;
     uint8_t outcome;
     uint8_t acks;
     uint16_t unused;
-    int64_t acked_ns; /* of the first ack */
+    int64_t acked_ns; /* the time of the first ack */
 };
 
 enum role { HEALTHY, FAILING, FLOOD, ROLES };
@@ -30,32 +30,33 @@ struct load {
     enum role role;
     char prefix[128];
     uint32_t targets;
-    double rate; /* events a second, of all its targets */
+    double rate; /* events a second, of all targets together */
     size_t bytes;
     cwl_target **handles;
-    struct record *records; /* part of the one table: a record's index there is its token */
+    struct record *records; /* this load's part of the table */
     uint64_t first_token, capacity;
-    uint64_t due, accepted, refused_full, refused_otherwise; /* written by its pusher's thread only */
+    uint64_t due, accepted, refused_full, refused_otherwise; /* written only by the thread of its role */
 };
 
 extern struct load loads[LOADS_MAX];
 extern size_t load_count;
 extern struct record *table;
 extern uint64_t table_size;
-extern char *filler; /* what all messages are made of */
+extern char *filler; /* the text of every message */
 
-/* Ends the host with a message and the library's last error. */
+/* Prints a message with the library's last error, and exits. */
 void die(const char *what);
 
-/* Reads the arguments that say ROLE:PREFIX:TARGETS:RATE:BYTES. */
+/* Parses the arguments, each ROLE:PREFIX:TARGETS:RATE:BYTES. */
 void parse_loads(int count, char **texts);
 
-/* Makes the table for a run of this length. */
+/* Allocates the table for a run of this length. */
 void allocate_records(int64_t run_ms);
 
+/* Opens a handle for every target of every load. */
 void open_targets(cwl_sink *sink);
 
-/* Frees the loads' memory and their handles. */
+/* Frees the handles of the targets, and all memory of the loads. */
 void free_loads(void);
 
 /* Prints the load's counts as a JSON object. */

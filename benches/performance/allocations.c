@@ -1,12 +1,12 @@
 /*
- * allocations.c - how often the thread that pushes allocates memory, once everything is warm.
+ * allocations.c - counts how often the pushing thread allocates memory, once everything is warm.
  *
  *     allocations ENDPOINT LINES EVENTS KEY=VALUE...
  *
- * EVENTS events as a warm-up and as many again, delivered to an endpoint that discards them. Every function of the C
- * library that gives out memory is replaced here by one that counts and then calls glibc's own, for the whole process,
- * the shared library included; only what the pushing thread does between its first and its last push is counted. The
- * library's own threads may allocate as they like. Prints one line of JSON.
+ * Pushes EVENTS events as a warm-up and as many again, to an endpoint that discards them. This program replaces every
+ * allocation function of the C library, for the whole process and the shared library in it, by one that counts and
+ * calls glibc's own. Only the allocations of the pushing thread between its first and its last push are counted; the
+ * library's own threads may allocate. Prints one line of JSON.
  */
 
 #include <errno.h>
@@ -19,11 +19,11 @@
 #include "process.h"
 #include "sink.h"
 
-/* Of each thread its own: no other can disturb the count, or be counted. */
+/* Each thread has its own counters, so no other thread disturbs the count or is counted. */
 static __thread bool counting;
 static __thread uint64_t allocations, frees;
 
-/* glibc's own, which it exports for this; and prototypes for what C99 does not know. */
+/* The functions that glibc exports for this purpose, and the prototypes of functions that C99 does not have. */
 void *__libc_malloc(size_t);
 void *__libc_calloc(size_t, size_t);
 void *__libc_realloc(void *, size_t);
@@ -85,8 +85,9 @@ void free(void *memory)
     __libc_free(memory);
 }
 
-/* A count of nothing would look like a success: allocates in every way that Rust's and C's allocations take. */
-static void check_that_it_counts(void)
+/* Checks that allocations are counted at all, because a broken counter would look like a success. Allocates in every
+ * way that Rust and C code allocate. */
+static void check_counting(void)
 {
     void *volatile memory = NULL;
     void *aligned = NULL;
@@ -111,7 +112,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "allocations: want ENDPOINT LINES EVENTS KEY=VALUE...\n");
         return 2;
     }
-    check_that_it_counts();
+    check_counting();
     uint64_t events = strtoull(argv[3], NULL, 10);
     struct lines lines = read_lines(argv[2]);
     struct cursor cursor = cursor_over(&lines);

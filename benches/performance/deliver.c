@@ -1,8 +1,10 @@
 /*
- * CPU time for each event, from the push to the answer: everything that the host's process does for it. The endpoint is
- * another process. Events go to the targets in turn, in runs, after a warm-up of a tenth of them, or of some for each
- * target: as many as fill a batch of what a target may hold in the bench, so that every page that the events take was
- * there before.
+ * Measures the CPU time for each event from the push to the answer: everything that the host's process does for it. The
+ * endpoint is another process.
+ *
+ * The events go to the targets in turn, a few in a row to each. The warm-up has a tenth of the events, or as many for
+ * each target as fill a batch of the size that the bench allows, whichever is more. So every page that the events need
+ * exists before the measurement.
  */
 
 #include <inttypes.h>
@@ -16,15 +18,15 @@
 #define RUN_EVENTS 10
 #define WARM_UP_TARGET_EVENTS 2500
 
-/* The same for one target as for many, so that the two can be compared. */
+/* The pushes are alike for one target and for many, so that the two can be compared. */
 static void push_in_runs(cwl_target *const *targets, uint64_t count, struct cursor *cursor, size_t bytes,
                          uint64_t events)
 {
     cwl_event event = { 0 };
     uint64_t target = 0;
     for (uint64_t pushed = 0; pushed < events; pushed++) {
-        if (pushed % EVENTS_A_TIME_OF_DAY == 0) {
-            event = event_of_now();
+        if (pushed % EVENTS_PER_TIMESTAMP == 0) {
+            event = event_now();
             event.message_len = bytes;
         }
         event.message = next_line(cursor);
@@ -39,7 +41,7 @@ int measure_deliver(const struct request *request)
 {
     uint64_t events = (uint64_t)request->numbers[0], count = (uint64_t)request->numbers[1];
     struct lines lines = read_lines(request->lines_path);
-    cwl_target **targets = allocated(count, sizeof(cwl_target *));
+    cwl_target **targets = allocate(count, sizeof(cwl_target *));
     cwl_sink *sink = open_sink(request->endpoint, request->option_count, request->options);
     for (uint64_t i = 0; i < count; i++) {
         char stream[32];
@@ -51,10 +53,10 @@ int measure_deliver(const struct request *request)
     push_in_runs(targets, count, &cursor, lines.bytes, warm_up);
     flush(sink);
 
-    int64_t cpu_before_us = cpu_us(), begun_ns = now_ns(CLOCK_MONOTONIC);
+    int64_t cpu_before_us = cpu_us(), started_ns = now_ns(CLOCK_MONOTONIC);
     push_in_runs(targets, count, &cursor, lines.bytes, events);
     flush(sink);
-    int64_t wall_us = (now_ns(CLOCK_MONOTONIC) - begun_ns) / 1000, used_us = cpu_us() - cpu_before_us;
+    int64_t wall_us = (now_ns(CLOCK_MONOTONIC) - started_ns) / 1000, used_us = cpu_us() - cpu_before_us;
 
     printf("{\"events\": %" PRIu64 ", \"cpu_us\": %" PRId64 ", \"wall_us\": %" PRId64 ", ", events, used_us, wall_us);
     print_counts(sink);

@@ -1,11 +1,12 @@
-/* The plain escape loop: see escape.h. A file of its own, so that the compiler cannot fit it to its caller. */
+/* Implements the plain escape loop in a file of its own, so that the compiler cannot adapt it to its caller: see
+ * escape.h. */
 
 #include "escape.h"
 
-/* How a byte is written: 0 as it is, 'u' as a code point, else behind a backslash. */
-/* Sixteen bytes a line: */
+/* The form of each byte: 0 is the byte itself, 'u' a code point, any other the letter behind a backslash. */
+/* Sixteen bytes in a row: */
 /* clang-format off */
-static const char how[256] = {
+static const char escapes[256] = {
     'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'b', 't', 'n', 'u', 'f', 'r', 'u', 'u',
     'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u',
     ['"'] = '"', ['\\'] = '\\',
@@ -17,12 +18,12 @@ char *escape(const char *message, size_t bytes, char *out)
     static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < bytes; i++) {
         unsigned char byte = (unsigned char)message[i];
-        char as = how[byte];
-        if (as == 0) {
+        char form = escapes[byte];
+        if (form == 0) {
             *out++ = (char)byte;
-        } else if (as != 'u') {
+        } else if (form != 'u') {
             *out++ = '\\';
-            *out++ = as;
+            *out++ = form;
         } else {
             *out++ = '\\';
             *out++ = 'u';

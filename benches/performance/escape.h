@@ -1,14 +1,14 @@
-/* escape.h - the yardstick of a push: the escaping of a JSON string as anybody would write it. */
+/* escape.h - the yardstick for a push: a JSON string escaped by a plain loop. */
 
 #ifndef ESCAPE_H
 #define ESCAPE_H
 
 #include <stddef.h>
 
-/* Bytes of a message of this length at most, escaped. */
-#define ESCAPED_MOST(bytes) ((bytes) * 6)
+/* The most bytes that a message of this length has when it is escaped. */
+#define ESCAPED_BYTES_MAX(bytes) ((bytes) * 6)
 
-/* Writes the message as the inside of a JSON string to `out`, and gives where it ends. */
+/* Writes the message to `out` as the content of a JSON string, and returns the end of what was written. */
 char *escape(const char *message, size_t bytes, char *out);
 
 #endif

@@ -1,17 +1,17 @@
 /*
- * host.c - the host of the performance bench. Each subcommand is one measurement in a process of its own:
+ * host.c - the host of the performance bench. Each subcommand makes one measurement in its own process:
  *
  *     host push    ENDPOINT LINES ROUNDS            a push beside the plain escape loop, round by round
  *     host threads ENDPOINT LINES ROUNDS            one thread beside two, on one target and on two
- *     host paced   ENDPOINT LINES RATE SECONDS      what single pushes take while the workers are busy
+ *     host paced   ENDPOINT LINES RATE SECONDS      the time of single pushes while the workers are busy
  *     host deliver ENDPOINT LINES EVENTS TARGETS    CPU time for each event, from the push to the answer
  *     host many    ENDPOINT LINES TARGETS RATE SECONDS    many targets that have an event now and then
- *     host idle    ENDPOINT LINES SECONDS           how often the library's threads wake when nothing happens
+ *     host idle    ENDPOINT LINES SECONDS           the wake-ups of the library's threads when nothing happens
  *     host memory  ENDPOINT LINES EVENTS            resident memory while the endpoint stalls
  *
- * Behind these come the sink's options, each KEY=VALUE. LINES is a file of lines of one length. Prints one line of
- * JSON: what was measured (the clocks are around that only), and how many events the library counted. Any push or flush
- * that fails ends it with exit code 1.
+ * The options of the sink follow, each as KEY=VALUE. LINES is a file of lines that all have the same length. A
+ * subcommand prints one line of JSON: the measurement, without set-up and clean-up, and the event counts of the
+ * library. A push or flush that fails ends the program with exit code 1.
  */
 
 #include <stdio.h>

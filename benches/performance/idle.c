@@ -1,6 +1,6 @@
 /*
- * How often the library's threads wake when nothing happens: of a sink that is open and has delivered an event, the
- * voluntary context switches of all threads but the main one, which sleeps meanwhile.
+ * Counts how often the library's threads wake up when nothing happens. An open sink has delivered an event; then the
+ * voluntary context switches of all threads except the main thread are counted, while the main thread sleeps.
  */
 
 #include <inttypes.h>
@@ -28,7 +28,7 @@ int measure_idle(const struct request *request)
     int64_t used_us = cpu_us() - cpu_before_us;
     struct switches after = other_threads_switches();
 
-    /* A thread that has ended took its count with it: the numbers of threads tell. */
+    /* The count of a thread that ended is missing, so the numbers of threads are printed too. */
     printf("{\"wakeups\": %" PRId64 ", \"threads_before\": %" PRId64 ", \"threads_after\": %" PRId64
            ", \"cpu_us\": %" PRId64 ", ",
            after.voluntary - before.voluntary, before.threads, after.threads, used_us);

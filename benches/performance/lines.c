@@ -1,4 +1,4 @@
-/* The lines that are pushed: see lines.h. */
+/* Implements the lines that are pushed: see lines.h. */
 
 #include "lines.h"
 
@@ -15,7 +15,7 @@ static char *read_file(const char *path, size_t *length)
         fail(path);
     *length = (size_t)ftell(file);
     rewind(file);
-    char *text = allocated(*length + 1, 1);
+    char *text = allocate(*length + 1, 1);
     if (fread(text, 1, *length, file) != *length)
         fail(path);
     fclose(file);

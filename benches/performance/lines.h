@@ -8,16 +8,16 @@
 struct lines {
     char *text;
     size_t count;
-    size_t bytes;  /* of each, without its newline */
-    size_t stride; /* from one to the next */
+    size_t bytes;  /* of each line, without its newline */
+    size_t stride; /* from the beginning of a line to the next one */
 };
 
-/* Reads them all. Ends the program when the file cannot be read, or its lines differ in length. */
+/* Reads all lines. Exits when the file cannot be read, or when its lines differ in length. */
 struct lines read_lines(const char *path);
 
 void free_lines(struct lines *lines);
 
-/* The lines one after another, over and over. */
+/* Returns the lines one after another, and begins again after the last. */
 struct cursor {
     const char *at, *first, *end;
     size_t stride;

@@ -1,6 +1,6 @@
 /*
- * measurements.h - one function for each subcommand of the host. Each prints one line of JSON, whose last members are
- * what print_counts prints, and gives the exit code. `options` are those of the sink, KEY=VALUE.
+ * measurements.h - one function for each subcommand of the host. Each function prints one line of JSON, which ends with
+ * the output of print_counts, and returns the exit code.
  */
 
 #ifndef MEASUREMENTS_H
@@ -11,9 +11,9 @@
 struct request {
     const char *endpoint;
     const char *lines_path;
-    int64_t numbers[3]; /* what the subcommand takes: see host.c */
+    int64_t numbers[3]; /* the numbers of the subcommand: see host.c */
     int option_count;
-    char **options;
+    char **options; /* of the sink, each KEY=VALUE */
 };
 
 int measure_push(const struct request *request);

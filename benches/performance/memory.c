@@ -1,8 +1,9 @@
 /*
- * Resident memory while an hour's worth of events is pushed as fast as it is taken, and the endpoint stalls now and
- * then (which is run.py's part): the most that the process has over what it had before the sink was opened.
+ * Measures the resident memory while an hour's worth of events is pushed as fast as it is accepted and the endpoint
+ * stalls now and then (run.py makes it stall). The figure is the most memory beyond that of the process before the sink
+ * was opened.
  *
- * The kernel's own high-water mark is the figure; a thread that looks every 10 ms tells the same independently.
+ * The figure comes from the kernel's high-water mark. A thread that samples every 10 ms reports the same independently.
  */
 
 #include <inttypes.h>
@@ -13,26 +14,26 @@
 #include "process.h"
 #include "sink.h"
 
-#define SAMPLE_NS INT64_C(10000000)
+#define SAMPLE_INTERVAL_NS INT64_C(10000000)
 #define IDLE_SECONDS 10
-/* One may hold only a quarter of the default buffer_max_bytes; together they fill it. */
+/* One target may hold only a quarter of the default buffer_max_bytes; eight targets fill it. */
 #define TARGETS 8
 #define RUN_EVENTS 10
 
 static struct {
     int ended;
-    int64_t most_kb;
+    int64_t max_kb;
 } sampler;
 
 static void *sample(void *unused)
 {
     (void)unused;
-    for (int64_t at_ns = now_ns(CLOCK_MONOTONIC); __atomic_load_n(&sampler.ended, __ATOMIC_ACQUIRE) == 0;
-         at_ns += SAMPLE_NS) {
-        sleep_until(at_ns);
+    for (int64_t sample_ns = now_ns(CLOCK_MONOTONIC); __atomic_load_n(&sampler.ended, __ATOMIC_ACQUIRE) == 0;
+         sample_ns += SAMPLE_INTERVAL_NS) {
+        sleep_until(sample_ns);
         int64_t kb = rss_kb();
-        if (kb > sampler.most_kb)
-            sampler.most_kb = kb;
+        if (kb > sampler.max_kb)
+            sampler.max_kb = kb;
     }
     return NULL;
 }
@@ -60,10 +61,10 @@ int measure_memory(const struct request *request)
         targets[i] = open_target(sink, NULL, stream);
     }
 
-    int64_t begun_ns = now_ns(CLOCK_MONOTONIC);
+    int64_t started_ns = now_ns(CLOCK_MONOTONIC);
     push_in_turn(targets, &lines, (uint64_t)request->numbers[0]);
     flush(sink);
-    int64_t wall_us = (now_ns(CLOCK_MONOTONIC) - begun_ns) / 1000, peak_kb = peak_rss_kb();
+    int64_t wall_us = (now_ns(CLOCK_MONOTONIC) - started_ns) / 1000, peak_kb = peak_rss_kb();
     __atomic_store_n(&sampler.ended, 1, __ATOMIC_RELEASE);
     pthread_join(thread, NULL);
     sleep_until(now_ns(CLOCK_MONOTONIC) + IDLE_SECONDS * SECOND_NS);
@@ -74,7 +75,7 @@ int measure_memory(const struct request *request)
         die("cwl_stats");
     printf("{\"before_kb\": %" PRId64 ", \"peak_kb\": %" PRId64 ", \"sampled_kb\": %" PRId64 ", \"idle_kb\": %" PRId64
            ", \"wall_us\": %" PRId64 ", \"buffered_bytes_peak\": %" PRIu64 ", \"batches_retried\": %" PRIu64 ", ",
-           before_kb, peak_kb, sampler.most_kb, idle_kb, wall_us, stats.buffered_bytes_peak, stats.batches_retried);
+           before_kb, peak_kb, sampler.max_kb, idle_kb, wall_us, stats.buffered_bytes_peak, stats.batches_retried);
     print_counts(sink);
     for (int i = 0; i < TARGETS; i++)
         cwl_target_free(targets[i]);

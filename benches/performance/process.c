@@ -1,4 +1,4 @@
-/* What a process can learn about itself: see process.h. */
+/* Implements the measurements of the own process: see process.h. */
 
 #include "process.h"
 
@@ -16,7 +16,7 @@ void fail(const char *what)
     exit(1);
 }
 
-void *allocated(size_t count, size_t size)
+void *allocate(size_t count, size_t size)
 {
     void *memory = calloc(count, size);
     if (memory == NULL)
@@ -31,11 +31,12 @@ int64_t now_ns(clockid_t clock)
     return (int64_t)now.tv_sec * SECOND_NS + now.tv_nsec;
 }
 
-void sleep_until(int64_t at_ns)
+void sleep_until(int64_t deadline_ns)
 {
-    struct timespec at = { .tv_sec = (time_t)(at_ns / SECOND_NS), .tv_nsec = (long)(at_ns % SECOND_NS) };
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) != 0) {
-        /* a signal: the time is absolute, so it simply sleeps on */
+    struct timespec deadline = { .tv_sec = (time_t)(deadline_ns / SECOND_NS),
+                                 .tv_nsec = (long)(deadline_ns % SECOND_NS) };
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &deadline, NULL) != 0) {
+        /* interrupted by a signal: the deadline is absolute, so it sleeps again */
     }
 }
 
@@ -47,7 +48,7 @@ int64_t cpu_us(void)
            + usage.ru_stime.tv_usec;
 }
 
-/* The number behind a key in a file of /proc; -1 without such a file: a thread may have ended meanwhile. */
+/* Returns the number behind a key in a file of /proc; -1 without such a file, because a thread may have ended. */
 static int64_t proc_number(const char *path, const char *key)
 {
     FILE *file = fopen(path, "r");

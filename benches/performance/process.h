@@ -1,7 +1,7 @@
 /*
- * process.h - what a process can learn about itself: the time, its CPU time, its memory, how often it woke.
+ * process.h - measurements of the own process: the time, its CPU time, its memory, its context switches.
  *
- * Knows nothing of the library, so that the host that loads it with dlopen can use it too.
+ * Does not use the library, so that the program that loads the library with dlopen can use it too.
  */
 
 #ifndef PROCESS_H
@@ -13,28 +13,28 @@
 
 #define SECOND_NS INT64_C(1000000000)
 
-/* Ends the program with a message. */
+/* Prints a message and exits. */
 void fail(const char *what);
 
-/* Zeroed memory; ends the program when there is none. */
-void *allocated(size_t count, size_t size);
+/* Returns zeroed memory, or exits when there is none. */
+void *allocate(size_t count, size_t size);
 
 int64_t now_ns(clockid_t clock);
 
 /* Sleeps until a time of CLOCK_MONOTONIC. */
-void sleep_until(int64_t at_ns);
+void sleep_until(int64_t deadline_ns);
 
-/* User and system time of all threads, in microseconds. */
+/* Returns the user and system time of all threads, in microseconds. */
 int64_t cpu_us(void);
 
-/* Resident memory now, and the most since the start or the last reset_peak. */
+/* Return the resident memory: now, and the most since the start or the last reset_peak. */
 int64_t rss_kb(void);
 int64_t peak_rss_kb(void);
 
-/* Has peak_rss_kb begin anew. Ends the program where the kernel does not allow it. */
+/* Resets peak_rss_kb. Exits when the kernel does not allow it. */
 void reset_peak(void);
 
-/* How many threads there are besides the main one, and how often these gave up the CPU by themselves so far. */
+/* The number of threads except the main thread, and their voluntary context switches so far. */
 struct switches {
     int64_t threads;
     int64_t voluntary;

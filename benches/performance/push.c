@@ -1,8 +1,9 @@
 /*
- * Pushes beside the plain escape loop.
+ * Measures pushes beside the plain escape loop.
  *
- * In one process, by turns: a round of the escape loop, of cwl_target_push and of cwl_push_event, over the same lines.
- * A round fits into one open batch, and none is sent before its end: the clock sees the hot path and nothing else.
+ * One process runs in turn a round of the escape loop, of cwl_target_push and of cwl_push_event, over the same lines. A
+ * round fits into one open batch, which is not sent before the end of the round. So the clock measures only the hot
+ * path.
  */
 
 #include <stdio.h>
@@ -13,32 +14,32 @@
 #include "process.h"
 #include "sink.h"
 
-/* 5,000 × (126 + 26) bytes, as the service counts them: below the 1,048,576 and the 10,000 events of one batch. */
+/* 5,000 × (126 + 26) bytes, as the service counts them: below the 1,048,576 bytes and 10,000 events of a batch. */
 #define ROUND_EVENTS 5000
 #define WARM_UP_ROUNDS 10
 
 static int64_t escape_round(struct cursor *cursor, size_t bytes, char *buffer)
 {
     char *out = buffer;
-    int64_t begun_ns = now_ns(CLOCK_MONOTONIC);
+    int64_t started_ns = now_ns(CLOCK_MONOTONIC);
     for (int i = 0; i < ROUND_EVENTS; i++)
         out = escape(next_line(cursor), bytes, out);
-    int64_t took_ns = now_ns(CLOCK_MONOTONIC) - begun_ns;
-    __asm__ __volatile__("" : : "r"(buffer), "r"(out) : "memory"); /* as if somebody read it */
+    int64_t took_ns = now_ns(CLOCK_MONOTONIC) - started_ns;
+    __asm__ __volatile__("" : : "r"(buffer), "r"(out) : "memory"); /* makes the compiler keep the result */
     return took_ns;
 }
 
 static int64_t target_round(cwl_sink *sink, cwl_target *target, struct cursor *cursor, size_t bytes)
 {
-    cwl_event event = event_of_now();
+    cwl_event event = event_now();
     event.message_len = bytes;
     int refused = 0;
-    int64_t begun_ns = now_ns(CLOCK_MONOTONIC);
+    int64_t started_ns = now_ns(CLOCK_MONOTONIC);
     for (int i = 0; i < ROUND_EVENTS; i++) {
         event.message = next_line(cursor);
         refused += cwl_target_push(target, &event) != CWL_OK;
     }
-    int64_t took_ns = now_ns(CLOCK_MONOTONIC) - begun_ns;
+    int64_t took_ns = now_ns(CLOCK_MONOTONIC) - started_ns;
     if (refused != 0)
         die("cwl_target_push");
     flush(sink);
@@ -47,17 +48,17 @@ static int64_t target_round(cwl_sink *sink, cwl_target *target, struct cursor *c
 
 static int64_t event_round(cwl_sink *sink, struct cursor *cursor, size_t bytes)
 {
-    cwl_event event = event_of_now();
+    cwl_event event = event_now();
     event.log_group = "/prod/service-017/application";
     event.log_stream = "ip-10-0-12-34.eu-central-1/container/0123";
     event.message_len = bytes;
     int refused = 0;
-    int64_t begun_ns = now_ns(CLOCK_MONOTONIC);
+    int64_t started_ns = now_ns(CLOCK_MONOTONIC);
     for (int i = 0; i < ROUND_EVENTS; i++) {
         event.message = next_line(cursor);
         refused += cwl_push_event(sink, &event) != CWL_OK;
     }
-    int64_t took_ns = now_ns(CLOCK_MONOTONIC) - begun_ns;
+    int64_t took_ns = now_ns(CLOCK_MONOTONIC) - started_ns;
     if (refused != 0)
         die("cwl_push_event");
     flush(sink);
@@ -68,14 +69,14 @@ int measure_push(const struct request *request)
 {
     size_t rounds = (size_t)request->numbers[0];
     struct lines lines = read_lines(request->lines_path);
-    char *buffer = allocated(ROUND_EVENTS, ESCAPED_MOST(lines.bytes));
-    int64_t *escape_ns = allocated(rounds, sizeof *escape_ns);
-    int64_t *push_ns = allocated(rounds, sizeof *push_ns);
-    int64_t *push_event_ns = allocated(rounds, sizeof *push_event_ns);
+    char *buffer = allocate(ROUND_EVENTS, ESCAPED_BYTES_MAX(lines.bytes));
+    int64_t *escape_ns = allocate(rounds, sizeof *escape_ns);
+    int64_t *push_ns = allocate(rounds, sizeof *push_ns);
+    int64_t *push_event_ns = allocate(rounds, sizeof *push_event_ns);
     cwl_sink *sink = open_sink(request->endpoint, request->option_count, request->options);
     cwl_target *target = open_target(sink, NULL, NULL);
 
-    /* Each has a cursor of its own, so that round by round they have the same lines. */
+    /* Each kind has its own cursor, so that the kinds use the same lines in each round. */
     struct cursor escaped = cursor_over(&lines), pushed = escaped, by_name = escaped;
     for (size_t round = 0; round < WARM_UP_ROUNDS + rounds; round++) {
         size_t kept = round < WARM_UP_ROUNDS ? 0 : round - WARM_UP_ROUNDS;

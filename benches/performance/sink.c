@@ -1,4 +1,4 @@
-/* What every measurement does with the library: see sink.h. */
+/* Implements the use of the library that all measurements share: see sink.h. */
 
 #include "sink.h"
 
@@ -9,7 +9,7 @@
 
 #include "process.h"
 
-/* Nothing here takes so long; a run that hangs is to end with a word about it. */
+/* No flush takes as long as this; a run that hangs ends with an error. */
 #define FLUSH_MS 240000
 #define SHUTDOWN_MS 10000
 
@@ -62,7 +62,7 @@ cwl_target *open_target(cwl_sink *sink, const char *group, const char *stream)
     return target;
 }
 
-cwl_event event_of_now(void)
+cwl_event event_now(void)
 {
     cwl_event event = { .struct_size = sizeof event, .timestamp_ms = now_ns(CLOCK_REALTIME) / 1000000 };
     return event;
@@ -72,8 +72,8 @@ void push_lines(cwl_target *target, struct cursor *cursor, size_t bytes, uint64_
 {
     cwl_event event;
     for (uint64_t i = 0; i < count; i++) {
-        if (i % EVENTS_A_TIME_OF_DAY == 0) {
-            event = event_of_now();
+        if (i % EVENTS_PER_TIMESTAMP == 0) {
+            event = event_now();
             event.message_len = bytes;
         }
         event.message = next_line(cursor);

@@ -1,10 +1,10 @@
 /*
- * start.c - what it takes to load the library and to open a sink.
+ * start.c - measures the time and the memory for loading the library and opening a sink.
  *
  *     start LIBRARY ENDPOINT
  *
- * Not linked with the library: it loads it with dlopen, as a host does that has plugins. Nothing needs to listen at
- * ENDPOINT, for opening sends nothing. Prints one line of JSON.
+ * The program is not linked with the library. It loads the library with dlopen, like a host that has plugins. Nothing
+ * needs to listen at ENDPOINT, because opening a sink sends nothing. Prints one line of JSON.
  */
 
 #include <dlfcn.h>
@@ -14,7 +14,7 @@
 #include "cwl_sink.h"
 #include "process.h"
 
-static cwl_config *configured(const cwl_plugin *plugin, const char *endpoint)
+static cwl_config *make_config(const cwl_plugin *plugin, const char *endpoint)
 {
     const char *const options[][2] = {
         { "region", "us-east-1" },       { "endpoint_url", endpoint }, { "access_key_id", "test" },
@@ -33,7 +33,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "start: want LIBRARY ENDPOINT\n");
         return 2;
     }
-    int64_t before_kb = rss_kb(), begun_ns = now_ns(CLOCK_MONOTONIC);
+    int64_t before_kb = rss_kb(), started_ns = now_ns(CLOCK_MONOTONIC);
     void *library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
     if (library == NULL)
         fail(dlerror());
@@ -41,7 +41,7 @@ int main(int argc, char **argv)
     if (plugin == NULL)
         fail("the library has no cwl_plugin");
     int64_t loaded_ns = now_ns(CLOCK_MONOTONIC);
-    cwl_config *config = configured(plugin, argv[2]);
+    cwl_config *config = make_config(plugin, argv[2]);
     cwl_sink *sink = NULL;
     if (plugin->open(config, &sink) != CWL_OK)
         fail(plugin->last_error());
@@ -50,8 +50,8 @@ int main(int argc, char **argv)
 
     printf("{\"dlopen_ms\": %.3f, \"open_ms\": %.3f, \"ms\": %.3f, \"before_kb\": %" PRId64 ", \"after_kb\": %" PRId64
            "}\n",
-           (double)(loaded_ns - begun_ns) / 1e6, (double)(opened_ns - loaded_ns) / 1e6,
-           (double)(opened_ns - begun_ns) / 1e6, before_kb, after_kb);
+           (double)(loaded_ns - started_ns) / 1e6, (double)(opened_ns - loaded_ns) / 1e6,
+           (double)(opened_ns - started_ns) / 1e6, before_kb, after_kb);
     plugin->shutdown(sink, 0);
     plugin->free(sink);
     return 0;
