@@ -18,7 +18,7 @@
 #define ROUND_EVENTS 5000
 #define WARM_UP_ROUNDS 10
 
-static int64_t escape_round(struct cursor *cursor, size_t bytes, char *buffer)
+static int64_t run_escape_round(struct cursor *cursor, size_t bytes, char *buffer)
 {
     char *out = buffer;
     int64_t started_ns = now_ns(CLOCK_MONOTONIC);
@@ -29,7 +29,7 @@ static int64_t escape_round(struct cursor *cursor, size_t bytes, char *buffer)
     return took_ns;
 }
 
-static int64_t target_round(cwl_sink *sink, cwl_target *target, struct cursor *cursor, size_t bytes)
+static int64_t run_target_round(cwl_sink *sink, cwl_target *target, struct cursor *cursor, size_t bytes)
 {
     cwl_event event = event_now();
     event.message_len = bytes;
@@ -46,7 +46,7 @@ static int64_t target_round(cwl_sink *sink, cwl_target *target, struct cursor *c
     return took_ns;
 }
 
-static int64_t event_round(cwl_sink *sink, struct cursor *cursor, size_t bytes)
+static int64_t run_event_round(cwl_sink *sink, struct cursor *cursor, size_t bytes)
 {
     cwl_event event = event_now();
     event.log_group = "/prod/service-017/application";
@@ -80,9 +80,9 @@ int measure_push(const struct request *request)
     struct cursor escaped = cursor_over(&lines), pushed = escaped, by_name = escaped;
     for (size_t round = 0; round < WARM_UP_ROUNDS + rounds; round++) {
         size_t kept = round < WARM_UP_ROUNDS ? 0 : round - WARM_UP_ROUNDS;
-        escape_ns[kept] = escape_round(&escaped, lines.bytes, buffer);
-        push_ns[kept] = target_round(sink, target, &pushed, lines.bytes);
-        push_event_ns[kept] = event_round(sink, &by_name, lines.bytes);
+        escape_ns[kept] = run_escape_round(&escaped, lines.bytes, buffer);
+        push_ns[kept] = run_target_round(sink, target, &pushed, lines.bytes);
+        push_event_ns[kept] = run_event_round(sink, &by_name, lines.bytes);
     }
 
     printf("{\"events\": %d, ", ROUND_EVENTS);

@@ -69,7 +69,7 @@ static void *run_helper(void *unused)
     }
 }
 
-static int64_t one_thread(cwl_sink *sink, cwl_target *target, struct cursor *cursor, char *buffer)
+static int64_t run_one_thread(cwl_sink *sink, cwl_target *target, struct cursor *cursor, char *buffer)
 {
     int64_t started_ns = now_ns(CLOCK_MONOTONIC);
     work(target, cursor, TARGET_EVENTS, buffer);
@@ -79,8 +79,8 @@ static int64_t one_thread(cwl_sink *sink, cwl_target *target, struct cursor *cur
 }
 
 /* Pushes `events` events from each thread, to one target or to two. */
-static int64_t two_threads(cwl_sink *sink, cwl_target *own, cwl_target *helpers, struct cursor *cursor, uint64_t events,
-                           char *buffer)
+static int64_t run_two_threads(cwl_sink *sink, cwl_target *own, cwl_target *helpers, struct cursor *cursor,
+                               uint64_t events, char *buffer)
 {
     helper.target = helpers;
     helper.events = events;
@@ -98,18 +98,55 @@ static int64_t two_threads(cwl_sink *sink, cwl_target *own, cwl_target *helpers,
     return (end_ns > helper.end_ns ? end_ns : helper.end_ns) - started_ns;
 }
 
+enum kind { ONE, ONE_TARGET, TWO_TARGETS, ONE_LOOP, TWO_LOOPS, KINDS };
+
+/* Each kind of round: its name in the result, and its number of events. */
+static const struct {
+    const char *name;
+    int events;
+} kinds[KINDS] = {
+    [ONE] = { "one_ns", TARGET_EVENTS },
+    [ONE_TARGET] = { "one_target_ns", TARGET_EVENTS },
+    [TWO_TARGETS] = { "two_targets_ns", 2 * TARGET_EVENTS },
+    [ONE_LOOP] = { "one_loop_ns", TARGET_EVENTS },
+    [TWO_LOOPS] = { "two_loops_ns", 2 * TARGET_EVENTS },
+};
+
+/* The durations of a kind's rounds, each kind in an array of its own. */
+typedef int64_t *durations[KINDS];
+
+/* Runs one round of each kind. The durations of the warm-up rounds are overwritten. */
+static void run_round(cwl_sink *sink, cwl_target *const targets[2], struct cursor *cursor, char *buffer,
+                      durations took_ns, size_t round)
+{
+    size_t kept = round < WARM_UP_ROUNDS ? 0 : round - WARM_UP_ROUNDS;
+    took_ns[ONE][kept] = run_one_thread(sink, targets[0], cursor, buffer);
+    took_ns[ONE_TARGET][kept] = run_two_threads(sink, targets[0], targets[0], cursor, TARGET_EVENTS / 2, buffer);
+    took_ns[TWO_TARGETS][kept] = run_two_threads(sink, targets[0], targets[1], cursor, TARGET_EVENTS, buffer);
+    took_ns[ONE_LOOP][kept] = run_one_thread(sink, NULL, cursor, buffer);
+    took_ns[TWO_LOOPS][kept] = run_two_threads(sink, NULL, NULL, cursor, TARGET_EVENTS, buffer);
+}
+
+static void print_durations(durations took_ns, size_t rounds)
+{
+    printf("{\"events\": {");
+    for (int kind = 0; kind < KINDS; kind++)
+        printf("%s\"%s\": %d", kind == 0 ? "" : ", ", kinds[kind].name, kinds[kind].events);
+    printf("}, ");
+    for (int kind = 0; kind < KINDS; kind++)
+        print_array(kinds[kind].name, took_ns[kind], rounds);
+}
+
 int measure_threads(const struct request *request)
 {
     size_t rounds = (size_t)request->numbers[0];
     struct lines lines = read_lines(request->lines_path);
-    int64_t *one_ns = allocate(rounds, sizeof *one_ns);
-    int64_t *one_target_ns = allocate(rounds, sizeof *one_target_ns);
-    int64_t *two_targets_ns = allocate(rounds, sizeof *two_targets_ns);
-    int64_t *one_loop_ns = allocate(rounds, sizeof *one_loop_ns);
-    int64_t *two_loops_ns = allocate(rounds, sizeof *two_loops_ns);
+    durations took_ns;
+    for (int kind = 0; kind < KINDS; kind++)
+        took_ns[kind] = allocate(rounds, sizeof *took_ns[kind]);
     char *buffer = allocate(TARGET_EVENTS, ESCAPED_BYTES_MAX(lines.bytes));
     cwl_sink *sink = open_sink(request->endpoint, request->option_count, request->options);
-    cwl_target *first = open_target(sink, NULL, NULL), *second = open_target(sink, NULL, "host-2");
+    cwl_target *targets[2] = { open_target(sink, NULL, NULL), open_target(sink, NULL, "host-2") };
     struct cursor cursor = cursor_over(&lines);
     pthread_t thread;
     helper.lines = &lines;
@@ -118,37 +155,21 @@ int measure_threads(const struct request *request)
         || pthread_create(&thread, NULL, run_helper, NULL) != 0)
         fail("the second thread");
 
-    for (size_t round = 0; round < WARM_UP_ROUNDS + rounds; round++) {
-        size_t kept = round < WARM_UP_ROUNDS ? 0 : round - WARM_UP_ROUNDS;
-        one_ns[kept] = one_thread(sink, first, &cursor, buffer);
-        one_target_ns[kept] = two_threads(sink, first, first, &cursor, TARGET_EVENTS / 2, buffer);
-        two_targets_ns[kept] = two_threads(sink, first, second, &cursor, TARGET_EVENTS, buffer);
-        one_loop_ns[kept] = one_thread(sink, NULL, &cursor, buffer);
-        two_loops_ns[kept] = two_threads(sink, NULL, NULL, &cursor, TARGET_EVENTS, buffer);
-    }
+    for (size_t round = 0; round < WARM_UP_ROUNDS + rounds; round++)
+        run_round(sink, targets, &cursor, buffer, took_ns, round);
     helper.end = true;
     pthread_barrier_wait(&helper.wake);
     pthread_join(thread, NULL);
 
-    printf("{\"events\": {\"one_ns\": %d, \"one_target_ns\": %d, \"two_targets_ns\": %d, "
-           "\"one_loop_ns\": %d, \"two_loops_ns\": %d}, ",
-           TARGET_EVENTS, TARGET_EVENTS, 2 * TARGET_EVENTS, TARGET_EVENTS, 2 * TARGET_EVENTS);
-    print_array("one_ns", one_ns, rounds);
-    print_array("one_target_ns", one_target_ns, rounds);
-    print_array("two_targets_ns", two_targets_ns, rounds);
-    print_array("one_loop_ns", one_loop_ns, rounds);
-    print_array("two_loops_ns", two_loops_ns, rounds);
+    print_durations(took_ns, rounds);
     print_counts(sink);
-    cwl_target_free(second);
-    cwl_target_free(first);
+    cwl_target_free(targets[1]);
+    cwl_target_free(targets[0]);
     end_sink(sink);
     free(helper.buffer);
     free(buffer);
-    free(two_loops_ns);
-    free(one_loop_ns);
-    free(two_targets_ns);
-    free(one_target_ns);
-    free(one_ns);
+    for (int kind = 0; kind < KINDS; kind++)
+        free(took_ns[kind]);
     free_lines(&lines);
     return 0;
 }
