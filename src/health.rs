@@ -1,6 +1,7 @@
 //! The health of a target.
 
-/// How a target stands with the service. It decides how much memory the target may take, and when it may send.
+/// The health of a target as its last requests show it. It decides how much memory the target may take, and when it may
+/// send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     /// The service took a batch of the target, and its last batch did not fail.

@@ -1,15 +1,15 @@
-//! Text into the content of a JSON string, sixteen bytes at a time, and eight at its end.
+//! JSON strings: escapes text, sixteen bytes at a time, and eight at its end.
 //!
-//! Most bytes of a log line are copied as they are, so whole vectors are: each is written out at once, and what follows
-//! its first byte that needs an escape is looked at again behind that escape. On 126-byte access-log lines that takes a
-//! third of the time of a table look-up for each byte (`make bench`: `push.escape_loop_ns`).
+//! Most bytes of a log line are copied as they are, so whole vectors are copied at once. The bytes after the first one that
+//! needs an escape are looked at again, after that escape. On access-log lines of 126 bytes that takes a third of the time
+//! of a table look-up for each byte (`make bench`: `push.escape_loop_ns`).
 
 use wide::u8x16;
 
-/// What the longest escape takes, `\u0000`.
+/// The length of the longest escape, `\u0000`.
 pub const ESCAPE_BYTES_MAX: usize = 6;
 
-/// Room that [`escape`] needs behind the longest text that it could write.
+/// Room that [`escape`] needs after the longest text that it could write, in bytes.
 pub const ROOM_BEHIND: usize = VECTOR;
 
 const VECTOR: usize = 16;
@@ -18,7 +18,7 @@ const WORD: usize = 8;
 const EACH_BYTE: u64 = u64::MAX / 255;
 const EACH_HIGH_BIT: u64 = EACH_BYTE << 7;
 
-/// What JSON puts in the place of a byte: nothing (0), a backslash and this letter, or `u` for \u00XX.
+/// The escape of each byte: 0 for none, a letter for a backslash and that letter, `u` for `\u00XX`.
 const ESCAPES: [u8; 256] = {
     let mut table = [0; 256];
     let mut control = 0;
@@ -36,17 +36,17 @@ const ESCAPES: [u8; 256] = {
     table
 };
 
-/// What was written.
+/// The result of [`escape`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Escaped {
-    /// So many bytes.
+    /// The number of bytes that were written.
     pub bytes: usize,
-    /// All of the text is ASCII.
+    /// The whole text is ASCII.
     pub ascii: bool,
 }
 
-/// Writes the text's JSON to the beginning of `out`, which has room for [`ESCAPE_BYTES_MAX`] bytes for each of the
-/// text's and [`ROOM_BEHIND`] more. Bytes beyond ASCII are copied: whether they are UTF-8 is the caller's to know.
+/// Writes the escaped text to the beginning of `out`. `out` has room for [`ESCAPE_BYTES_MAX`] bytes for each byte of the
+/// text and [`ROOM_BEHIND`] more. Bytes beyond ASCII are copied: the caller knows whether they are UTF-8.
 pub fn escape(text: &[u8], out: &mut [u8]) -> Escaped {
     let mut written = 0;
     let mut rest = text;
@@ -87,7 +87,7 @@ pub fn escape(text: &[u8], out: &mut [u8]) -> Escaped {
     Escaped { bytes: written, ascii: beyond_ascii < 0x80 && high_bits(seen) == 0 }
 }
 
-/// A bit for each byte that needs an escape.
+/// Sets a bit for each byte that needs an escape.
 #[inline]
 fn special(vector: u8x16) -> u32 {
     let control = vector.min(u8x16::splat(0x1F)).simd_eq(vector);
@@ -95,7 +95,7 @@ fn special(vector: u8x16) -> u32 {
     (control | quoted).to_bitmask()
 }
 
-/// The high bit of the first byte that needs an escape, and of some behind it; nothing when there is none.
+/// Sets the high bit of the first byte that needs an escape, and of some bytes after it. Zero when no byte needs one.
 #[inline]
 fn special_in_word(word: u64) -> u64 {
     let zero_bytes = |word: u64| word.wrapping_sub(EACH_BYTE) & !word;
@@ -110,7 +110,7 @@ fn high_bits(vector: u8x16) -> u32 {
     vector.to_bitmask()
 }
 
-/// One byte, escaped if need be; how many that makes.
+/// Writes one byte, escaped if necessary. Returns the number of bytes written.
 #[inline]
 fn write_byte(byte: u8, out: &mut [u8]) -> usize {
     match ESCAPES[byte as usize] {
@@ -131,12 +131,12 @@ fn write_byte(byte: u8, out: &mut [u8]) -> usize {
     }
 }
 
-/// Bytes that escaping adds. Plain comparisons without branches, which the compiler turns into SIMD.
+/// The number of bytes that escaping adds. Comparisons without branches, which the compiler turns into SIMD.
 pub fn growth(text: &[u8]) -> usize {
     text.chunks(32).map(|chunk| chunk.iter().map(|&byte| byte_growth(byte)).sum::<u8>() as usize).sum()
 }
 
-/// Bytes that escaping adds to one byte: at most 5, so that 32 of them fit a `u8`.
+/// The number of bytes that escaping adds to one byte: at most 5, so that the sum for 32 bytes fits a `u8`.
 fn byte_growth(byte: u8) -> u8 {
     let control = u8::from(byte < 0x20);
     let short =
@@ -147,7 +147,7 @@ fn byte_growth(byte: u8) -> u8 {
 
 /// Passes the escaped text to `out`, part by part.
 pub fn append(text: &[u8], mut out: impl FnMut(&[u8])) {
-    // As much at once as fits the room on the stack, whatever is in it.
+    // As much at once as fits the room on the stack, whatever the text is.
     const AT_ONCE: usize = 128;
     let mut room = [0; AT_ONCE * ESCAPE_BYTES_MAX + ROOM_BEHIND];
     for part in text.chunks(AT_ONCE) {

@@ -1,45 +1,44 @@
-//! The service's numbers, each written once and each with its source.
+//! The limits of the service, each written once and each with its source.
 //!
 //! "API reference" is the page of `PutLogEvents` (or of the call named) in the Amazon CloudWatch Logs API
 //! reference; "quotas" is the page "CloudWatch Logs quotas" of its user guide.
 
 use std::time::Duration;
 
-/// Most counted bytes in one `PutLogEvents`: the UTF-8 bytes of every message plus
+/// The most counted bytes in one `PutLogEvents`: the UTF-8 bytes of every message plus
 /// [`EVENT_OVERHEAD_BYTES`] an event. The JSON around them does not count. Source: API reference.
 pub const BATCH_BYTES_MAX: usize = 1_048_576;
 
-/// Counted for each event on top of its message. Source: API reference.
+/// The bytes counted for each event on top of its message. Source: API reference.
 pub const EVENT_OVERHEAD_BYTES: usize = 26;
 
-/// Most events in one `PutLogEvents`. Source: API reference.
+/// The most events in one `PutLogEvents`. Source: API reference.
 pub const BATCH_EVENTS_MAX: usize = 10_000;
 
-/// Most UTF-8 bytes of one message: what a batch of one event leaves. Source: follows from the two above.
+/// The most UTF-8 bytes of one message: the rest of a batch with one event. Source: follows from the two above.
 pub const MESSAGE_BYTES_MAX: usize = BATCH_BYTES_MAX - EVENT_OVERHEAD_BYTES;
 
-/// Widest span between the oldest and the newest event of one request. Source: API reference.
+/// The widest span between the oldest and the newest event of one request. Source: API reference.
 pub const BATCH_SPAN_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Oldest event that the service takes. Source: API reference.
+/// The greatest age of an event that the service takes. Source: API reference.
 pub const EVENT_AGE_MAX_MS: i64 = 14 * 24 * 60 * 60 * 1000;
 
-/// Furthest into the future that the service takes an event. Source: API reference.
+/// The furthest into the future that the service takes an event. Source: API reference.
 pub const EVENT_AHEAD_MAX_MS: i64 = 2 * 60 * 60 * 1000;
 
-/// Most characters in the name of a log group or a log stream. Source: API reference, `CreateLogGroup`.
+/// The most characters in the name of a log group or a log stream. Source: API reference, `CreateLogGroup`.
 pub const NAME_CHARS_MAX: usize = 512;
 
-/// Days that `PutRetentionPolicy` takes. Source: API reference, `PutRetentionPolicy`.
+/// The retentions that `PutRetentionPolicy` takes, in days. Source: API reference, `PutRetentionPolicy`.
 pub const RETENTION_DAYS: [u32; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
-/// After a group or a stream was created, how long a "not found" about it is taken for the service's own
-/// delay in seeing it, and waited out rather than answered with another create. Source: behaviour of AWS's
-/// own agent.
+/// The time after the creation of a group or stream in which a "not found" is taken for a delay of the service. It is waited
+/// out and not answered with another create. Source: behaviour of AWS's own agent.
 pub const CREATED_REMEMBERED: Duration = Duration::from_secs(5);
 
-/// What is wrong with the name of a log group, if anything: 1 to 512 of `. - _ / # A-Z a-z 0-9`.
+/// Checks the name of a log group: 1 to 512 of `. - _ / # A-Z a-z 0-9`.
 /// Source: API reference, `CreateLogGroup`.
 pub fn check_group_name(name: &str) -> Result<(), String> {
     check_length("log group", name)?;
@@ -52,7 +51,7 @@ pub fn check_group_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// What is wrong with the name of a log stream, if anything: 1 to 512 characters, no `:` and no `*`.
+/// Checks the name of a log stream: 1 to 512 characters, no `:` and no `*`.
 /// Source: API reference, `CreateLogStream`.
 pub fn check_stream_name(name: &str) -> Result<(), String> {
     check_length("log stream", name)?;
@@ -72,7 +71,7 @@ fn check_length(what: &str, name: &str) -> Result<(), String> {
     }
 }
 
-/// Whether the service accepts an event with this timestamp at the time `now_ms`, both in milliseconds since the Unix
+/// Returns whether the service accepts an event with this timestamp at the time `now_ms`, both in milliseconds since the Unix
 /// epoch. Source: API reference.
 pub fn is_accepted_timestamp(timestamp_ms: i64, now_ms: i64) -> bool {
     let oldest_ms = (now_ms - EVENT_AGE_MAX_MS).max(0);

@@ -1,4 +1,4 @@
-//! Which threads must not be made to wait for the sink: its own, and those inside one of its callbacks.
+//! The threads that must not wait for the sink: its own threads, and threads inside one of its callbacks.
 
 use std::cell::Cell;
 
@@ -7,27 +7,27 @@ thread_local! {
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Marks the calling thread as one of the sink's own.
+/// Marks the calling thread as a thread of the sink.
 pub fn mark_own() {
     OWN.set(true);
 }
 
-/// Whether the calling thread is one of the sink's own.
+/// Returns whether the calling thread is a thread of the sink.
 pub fn is_own() -> bool {
     OWN.try_with(Cell::get).unwrap_or(false)
 }
 
-/// Whether the calling thread is inside a callback to the host.
+/// Returns whether the calling thread is inside a callback to the host.
 pub fn is_in_callback() -> bool {
     IN_CALLBACK.try_with(Cell::get).unwrap_or(false)
 }
 
-/// Whether the calling thread may wait for what the sink's threads do.
+/// Returns whether the calling thread may wait for threads of the sink.
 pub fn may_wait() -> bool {
     !is_own() && !is_in_callback()
 }
 
-/// Calls the host back; false, and not called, when the thread is inside a callback already.
+/// Calls the host back. Returns false, without the call, when the thread is inside a callback already.
 pub fn call_back(callback: impl FnOnce()) -> bool {
     struct Left;
     impl Drop for Left {

@@ -24,7 +24,7 @@ impl WaitGroup {
         WaitGuard(Arc::downgrade(self))
     }
 
-    /// Whether nothing is pending.
+    /// Returns whether nothing is pending.
     pub fn is_done(&self) -> bool {
         *lock(&self.pending) == 0
     }
@@ -37,7 +37,7 @@ impl WaitGroup {
 }
 
 impl WaitGuard {
-    /// Whether somebody still holds the wait group.
+    /// Returns whether somebody still holds the wait group.
     pub fn is_awaited(&self) -> bool {
         self.0.strong_count() > 0
     }

@@ -1,6 +1,6 @@
-//! What is done with an event before it goes into a queue: the rules of the service about its message.
+//! The rules of the service about a message, applied before the event goes into a queue.
 //!
-//! A message that is too long is cut, split or refused, at a character's boundary and never within one; one in the
+//! A message that is too long is cut, split or refused. It is cut between two characters, never within one. A message in the
 //! embedded metric format is recognized, so that its request can say so.
 
 use std::sync::LazyLock;
@@ -11,13 +11,13 @@ use super::message::Message;
 use crate::config::{Emf, Oversize};
 use crate::limits::MESSAGE_BYTES_MAX;
 
-/// What a message that was cut ends in. The same as AWS's own agent writes.
+/// The end of a message that was cut. AWS's own agent writes the same.
 pub const TRUNCATED: &str = "[Truncated...]";
 
-/// Looks for what only a message in the embedded metric format holds.
+/// Finds the key that only a message in the embedded metric format has.
 static EMF_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""CloudWatchMetrics""#));
 
-/// Whether a message is to be sent as embedded metric format.
+/// Returns whether a message is to be sent as embedded metric format.
 pub fn is_emf(emf: Emf, message: &[u8]) -> bool {
     match emf {
         Emf::Never => false,
@@ -26,27 +26,27 @@ pub fn is_emf(emf: Emf, message: &[u8]) -> bool {
     }
 }
 
-/// A message as it fits the service.
+/// A message that was made to fit the limits of the service.
 #[derive(Debug)]
 pub enum Fitted<'a> {
-    /// It fits.
+    /// The message fits as it is.
     Whole(Message<'a>),
-    /// It was cut: the text with its new end.
+    /// The message was cut. Holds the text with its new end.
     Cut(String),
-    /// It goes out in pieces: the places at which they begin and end in the text.
+    /// The message goes out in pieces. Holds the text, and the places at which its pieces begin and end.
     Pieces(String, Vec<usize>),
-    /// It is refused: so many bytes as UTF-8.
+    /// The message is refused. Holds its size as UTF-8, in bytes.
     TooLong(usize),
-    /// It would take more memory than there will ever be for one target.
+    /// The message takes more memory than one target may ever hold.
     NeverFits {
-        /// What it takes at least.
+        /// The least memory that it takes, in bytes.
         needs: usize,
-        /// What there is at most.
+        /// The most memory that a target may hold, in bytes.
         limit: usize,
     },
 }
 
-/// Makes a message fit. `limit` is the most memory that a target may ever hold.
+/// Makes a message fit. `limit` is the most memory that a target may ever hold, in bytes.
 pub fn fit(oversize: Oversize, limit: usize, bytes: &[u8]) -> Fitted<'_> {
     let message = Message::measure(bytes);
     if message.text_bytes() <= MESSAGE_BYTES_MAX {

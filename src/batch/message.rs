@@ -1,11 +1,11 @@
-//! A message on its way into JSON: any bytes in, a JSON string's content out.
+//! A message on its way into JSON: any bytes in, the content of a JSON string out.
 //!
-//! Bytes that are not UTF-8 become U+FFFD, one for each maximal invalid sequence, as
-//! [`String::from_utf8_lossy`] does it. Everything else survives as it is.
+//! Bytes that are not UTF-8 become U+FFFD, one for each maximal invalid sequence, as with [`String::from_utf8_lossy`].
+//! Everything else arrives unchanged.
 //!
-//! Where nobody else is at the target's lock, a small message is written straight into the batch's body. Where others
-//! are, it is written to a buffer of the thread's own before the lock is taken, so that under the lock it only is
-//! copied. A large one is only measured before, and written under the lock, into room that is known to suffice.
+//! A small message is written straight into the body of the batch while the lock of the target is free. If other threads
+//! hold the lock, the message is written to a buffer of the thread before the lock is taken, and only copied under the lock.
+//! A large message is measured before the lock is taken, and written under the lock into room that is known to suffice.
 
 use std::cell::Cell;
 use std::str::from_utf8;
@@ -16,30 +16,30 @@ use crate::memory::Buffer;
 /// U+FFFD in UTF-8.
 const REPLACEMENT: &[u8] = "\u{FFFD}".as_bytes();
 
-/// What stands between an event's timestamp and its message.
+/// The JSON between the timestamp of an event and its message.
 const BEFORE: &[u8; 12] = br#","message":""#;
 
-/// What stands behind an event's message, the comma included.
+/// The JSON after the message of an event, with the comma.
 const BEHIND: &[u8; 3] = br#""},"#;
 
-/// JSON around one message, between its timestamp and the next event.
+/// The length of the JSON around one message, between its timestamp and the next event.
 pub const AROUND_BYTES: usize = BEFORE.len() + BEHIND.len();
 
-/// Messages of up to so many bytes are written before the lock is taken: most log lines. A thread's buffer for them
-/// takes 12 KiB.
+/// The size up to which a message is written before the lock is taken, in bytes: most log lines. The buffer of a thread for
+/// them takes 12 KiB.
 const SMALL_BYTES_MAX: usize = 2048;
 
 thread_local! {
-    /// Where the thread writes its next small message; empty while it is in use, and until the first.
+    /// The buffer for the next small message of the thread. Empty while it is in use, and before the first message.
     static SCRATCH: Cell<Box<[u8]>> = Cell::default();
 }
 
-/// The thread's buffer for small messages, until this is dropped.
+/// The buffer of a thread for small messages, until this is dropped.
 #[derive(Debug)]
 pub struct Scratch(Box<[u8]>);
 
 impl Scratch {
-    /// The calling thread's; another one where that is in use, since a host's callback pushes while its thread does.
+    /// The buffer of the calling thread. Another one while that is in use: a callback of the host may push while its thread does.
     #[inline]
     pub fn of_thread() -> Self {
         let scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
@@ -56,12 +56,12 @@ impl Drop for Scratch {
     #[inline]
     fn drop(&mut self) {
         let scratch = std::mem::take(&mut self.0);
-        // A thread that ends keeps none.
+        // A thread that ends keeps no buffer.
         let _ = SCRATCH.try_with(|kept| kept.set(scratch));
     }
 }
 
-/// A message and what it will take.
+/// A message and the room that it will take.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
     text_bytes: usize,
@@ -71,11 +71,11 @@ pub struct Message<'a> {
 
 #[derive(Clone, Copy, Debug)]
 enum Form<'a> {
-    /// Its JSON and what stands around that.
+    /// The JSON of the message and the JSON around it.
     Written(&'a [u8]),
-    /// Its bytes, which are UTF-8.
+    /// The bytes of the message, which are UTF-8.
     Text(&'a [u8]),
-    /// Its bytes, which are not.
+    /// The bytes of the message, which are not UTF-8.
     Other(&'a [u8]),
 }
 
@@ -96,7 +96,7 @@ impl<'a> Message<'a> {
         Message { text_bytes, json_bytes, form: Form::Other(bytes) }
     }
 
-    /// Writes a small message to the scratch; measures one that is not small, or not UTF-8.
+    /// Writes a small message to the buffer of the thread. A message that is not small or not UTF-8 is only measured.
     #[inline]
     pub fn write(bytes: &'a [u8], scratch: &'a mut Scratch) -> Self {
         match write_small(bytes, &mut scratch.0) {
@@ -109,19 +109,19 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// UTF-8 bytes of the message, which is what the service counts.
+    /// The size of the message as UTF-8, in bytes. The service counts these.
     #[inline]
     pub fn text_bytes(&self) -> usize {
         self.text_bytes
     }
 
-    /// Bytes of the message as the content of a JSON string.
+    /// The size of the message as the content of a JSON string, in bytes.
     #[inline]
     pub fn json_bytes(&self) -> usize {
         self.json_bytes
     }
 
-    /// Appends the message with what stands around it in an event, from the timestamp's end on: [`AROUND_BYTES`] and
+    /// Appends the message with the JSON around it, from the end of the timestamp on: [`AROUND_BYTES`] and
     /// [`Message::json_bytes`] bytes.
     #[inline]
     pub fn append(&self, out: &mut Buffer) {
@@ -134,7 +134,7 @@ impl<'a> Message<'a> {
     fn append_measured(&self, out: &mut Buffer) {
         out.append(BEFORE);
         match self.form {
-            Form::Written(_) => unreachable!("is there already"),
+            Form::Written(_) => unreachable!("a written message is copied"),
             Form::Text(text) if self.json_bytes == text.len() => out.append(text),
             Form::Text(text) => json::append(text, |json| out.append(json)),
             Form::Other(bytes) => {
@@ -150,9 +150,9 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Writes a small message with what stands around it to the beginning of `out`: how many bytes of it are the message's
-/// JSON. None where it is not small or not UTF-8, or where `out` has no room for the most that it could become; what
-/// `out` holds then is of no meaning.
+/// Writes a small message with the JSON around it to the beginning of `out`. Returns the size of the JSON of the message.
+/// Returns `None` for a message that is not small or not UTF-8, and when `out` has no room for the message with every byte
+/// escaped. The content of `out` has no meaning then.
 #[inline]
 pub fn write_small(bytes: &[u8], out: &mut [u8]) -> Option<usize> {
     if bytes.len() > SMALL_BYTES_MAX {

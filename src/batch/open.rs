@@ -182,7 +182,7 @@ impl OpenBatch {
         self.opened_at
     }
 
-    /// Whether the batch has no event yet.
+    /// Returns whether the batch has no event yet.
     pub fn is_empty(&self) -> bool {
         self.events == 0
     }
@@ -192,7 +192,7 @@ impl OpenBatch {
         InitialCapacity { body: self.body.len(), events: self.events, at_once: false }
     }
 
-    /// Whether not even the smallest event would fit any more.
+    /// Returns whether not even the smallest event would fit any more.
     pub fn is_full(&self) -> bool {
         self.events == BATCH_EVENTS_MAX || self.counted_bytes + EVENT_OVERHEAD_BYTES >= BATCH_BYTES_MAX
     }

@@ -119,7 +119,7 @@ impl Engine {
         group
     }
 
-    /// Whether the sink is closing.
+    /// Returns whether the sink is closing.
     pub fn is_closing(&self) -> bool {
         self.shared.is_closing()
     }

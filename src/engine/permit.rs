@@ -47,7 +47,7 @@ impl Permit {
         self.shared.pool.set_batch(self.grant.number, batch.id(), batch.charged_bytes());
     }
 
-    /// Whether the attempt is the probe of the endpoint.
+    /// Returns whether the attempt is the probe of the endpoint.
     pub(super) fn is_probe(&self) -> bool {
         self.probe.is_some()
     }

@@ -123,18 +123,18 @@ impl Shared {
         *lock(&self.closing) = Some(closing);
     }
 
-    /// Whether the sink is closing.
+    /// Returns whether the sink is closing.
     pub(super) fn is_closing(&self) -> bool {
         lock(&self.closing).is_some()
     }
 
-    /// Whether the sink is closing, and will be shut down by `due`.
+    /// Returns whether the sink is closing, and will be shut down by `due`.
     pub(super) fn closes_before(&self, due: Instant) -> bool {
         let closing = *lock(&self.closing);
         closing.and_then(|closing| closing.deadline).is_some_and(|deadline| deadline <= due)
     }
 
-    /// Whether the sink is closing, and began to at `attempt` or later.
+    /// Returns whether the sink is closing, and began to at `attempt` or later.
     pub(super) fn closing_began_after(&self, attempt: Instant) -> bool {
         (*lock(&self.closing)).is_some_and(|closing| attempt <= closing.began_at)
     }

@@ -109,7 +109,7 @@ pub unsafe extern "C" fn cwl_set_ack_callback(
             let told = Told::new(&acks);
             threads::call_back(|| host.call(&told.acks));
         };
-        with_signals_blocked(|| sink.sink.give_acks(CALLBACK_ACKS_MAX, give)).map_err(not_acked)
+        with_signals_blocked(|| sink.sink.set_ack_callback(CALLBACK_ACKS_MAX, give)).map_err(not_acked)
     })
 }
 
@@ -194,7 +194,7 @@ pub unsafe extern "C" fn cwl_ack_fd(sink: *mut cwl_sink) -> c_int {
         sink.sink.poll_acks(0, Some(Instant::now())).map_err(not_acked)?;
         let fd = sink.ack_fd.get_or_try_init(|| {
             let fd = EventFd::new()?;
-            sink.sink.signal_acks(Box::new(EventFd(fd.0.clone())));
+            sink.sink.set_ack_signal(Box::new(EventFd(fd.0.clone())));
             Ok::<_, std::io::Error>(fd)
         });
         let fd = fd.map_err(|error| Fault::new(cwl_status::CWL_ERR_OPEN, format!("no eventfd: {error}")))?;

@@ -331,7 +331,7 @@ fn not_opened(error: OpenError) -> Fault {
         OpenError::Config(_) => cwl_status::CWL_ERR_CONFIG,
         OpenError::State(_) => cwl_status::CWL_ERR_STATE,
         OpenError::Connect(_) | OpenError::Threads(_) => cwl_status::CWL_ERR_OPEN,
-        OpenError::Defect => cwl_status::CWL_ERR_INTERNAL,
+        OpenError::Internal => cwl_status::CWL_ERR_INTERNAL,
     };
     Fault::new(status, error)
 }

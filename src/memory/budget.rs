@@ -1,32 +1,32 @@
-//! Memory is bounded: every byte that events take is reserved here before it is used.
+//! The memory budget: every byte that events take is reserved here before it is used.
 //!
 //! Invariants:
 //!
-//! * what is reserved never passes `buffer_max_bytes`, and what one target holds never passes
-//!   `target_buffer_max_bytes`;
-//! * a part is kept out of the reach of pushes (the headroom), so that a batch of lines can be compressed while its
-//!   plain form still exists, however full the buffer is; one for which that is too little goes out as it is;
-//! * half of it is for targets that get through: one that fails, or was not heard of yet, is refused while half
-//!   is taken. So failing targets, however many and however fast, never take the memory from the others;
-//! * one that was not heard of yet may still take a little of the other half, so that it can be tried and
-//!   show that it gets through: the less is left, the less, so that something is always left for the next;
-//! * a reservation is given back exactly once, when its [`Charge`] is dropped.
+//! * Reservations never exceed `buffer_max_bytes` in all and `target_buffer_max_bytes` for each target.
+//! * Pushes leave a part free: the headroom. So a batch can be compressed while its plain form still exists, however full
+//!   the buffer is. A batch that is too large for the headroom goes out uncompressed.
+//! * Half of the memory is for healthy targets: a failing or unknown target is refused while half is taken. So failing
+//!   targets, however many and however fast, never take the memory of the others.
+//! * An unknown target may still take a little of the other half, so that it can be tried and become healthy. It gets less
+//!   when less is left, so that something is always left for the next one.
+//! * A reservation is given back exactly once, when its [`Charge`] is dropped.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
 
 use super::buffers::{Buffers, NoRoom};
 use crate::health::Health;
+use crate::sync::{lock, wait_while_until};
 
-/// While less than this part of the memory is taken, there is plenty.
-const PLENTY_PART: usize = 2;
+/// Memory is plentiful while less than this part of it is taken.
+const PLENTIFUL_PART: usize = 2;
 
-/// A target that was not heard of yet gets at least this much beyond the first half, as long as there is any.
+/// The least that an unknown target may take beyond the first half, in bytes, as long as there is any.
 const FIRST_TRY_MIN: usize = 1024;
 
-/// A target that was not heard of yet gets this part of what is left beyond the first half: after a thousand
-/// such targets that all took theirs, a fiftieth is still left.
+/// An unknown target may take one in this many bytes of the rest beyond the first half. After a thousand such targets, a
+/// fiftieth of the rest is still left.
 const FIRST_TRY_PART: usize = 256;
 
 /// The memory of a sink.
@@ -38,18 +38,18 @@ pub struct Budget {
     target_push_limit: usize,
     used: AtomicUsize,
     peak: AtomicUsize,
-    /// Counts releases, so that a waiter sees one that came between its attempt and its wait.
+    /// Counts releases, so that a waiter notices a release between its attempt and its wait.
     releases: AtomicU64,
     waiters: AtomicUsize,
     buffers: Arc<Buffers>,
-    /// Guards nothing but the wait itself; nothing awaits while holding it.
+    /// Guards only the wait itself. Nothing awaits while holding it.
     waiting: Mutex<()>,
     released: Condvar,
 }
 
 impl Budget {
-    /// A budget of `limit` bytes over all targets and `target_limit` each, `headroom` of it out of the reach
-    /// of pushes (a quarter at most), for all and for each.
+    /// A budget of `limit` bytes over all targets and `target_limit` bytes for each. Of both, pushes leave `headroom` bytes
+    /// free, at most a quarter.
     pub fn new(limit: usize, target_limit: usize, headroom: usize) -> Self {
         Budget {
             limit,
@@ -66,87 +66,81 @@ impl Budget {
         }
     }
 
-    /// The buffers that are free.
+    /// The free buffers.
     pub fn buffers(&self) -> &Arc<Buffers> {
         &self.buffers
     }
 
-    /// Gives free buffers back where they and what is reserved are more than there may be.
+    /// Gives free buffers back to the system until they and the reservations are within the bound.
     pub fn trim_buffers(&self) {
         self.buffers.shrink_to(self.limit.saturating_sub(self.used()));
     }
 
-    /// Whether there is so much left that a batch may begin with as much as it may come to need.
+    /// Returns whether so much is left that a batch may begin with all the capacity that it is expected to need.
     pub fn is_plentiful(&self) -> bool {
-        self.used() < self.limit / PLENTY_PART
+        self.used() < self.limit / PLENTIFUL_PART
     }
 
-    /// Bytes reserved now.
+    /// The reserved bytes now.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Most bytes that were ever reserved at once.
+    /// The most bytes that were ever reserved at once.
     pub fn peak(&self) -> usize {
         self.peak.load(Ordering::Relaxed)
     }
 
-    /// The largest charge that a target could ever hold: what is larger will never find room.
+    /// The largest charge that a target can ever hold, in bytes. A larger one never finds room.
     pub fn charge_max(&self) -> usize {
         self.target_push_limit.min(self.push_limit)
     }
 
-    /// Most bytes that one batch should take, so that a target's bound holds at least four of them.
+    /// The most bytes that one batch should take, so that the bound of a target holds at least four batches.
     pub fn batch_charge_max(&self) -> usize {
         self.target_push_limit.min(self.push_limit / 2) / 4
     }
 
-    /// A mark for [`Budget::wait_for_release`], taken before the attempt whose failure is then waited out.
-    pub fn release_mark(&self) -> u64 {
+    /// The number of releases so far, for [`Budget::wait_for_release`]. Read it before the attempt whose failure is waited
+    /// out.
+    pub fn releases(&self) -> u64 {
         self.releases.load(Ordering::SeqCst)
     }
 
-    /// Blocks the calling thread until memory was given back since `mark`, at most until `deadline`.
-    /// False when nothing was.
-    pub fn wait_for_release(&self, mark: u64, deadline: Instant) -> bool {
+    /// Blocks the calling thread until memory was released after `releases` was read, until `deadline` at the latest.
+    /// Returns whether memory was released.
+    pub fn wait_for_release(&self, releases: u64, deadline: Instant) -> bool {
         self.waiters.fetch_add(1, Ordering::SeqCst);
-        let mut guard = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut seen = self.releases.load(Ordering::SeqCst) != mark;
-        while !seen {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left == Duration::ZERO {
-                break;
-            }
-            guard = self.released.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
-            seen = self.releases.load(Ordering::SeqCst) != mark;
-        }
+        let unchanged = || self.releases.load(Ordering::SeqCst) == releases;
+        let guard = wait_while_until(&self.released, lock(&self.waiting), Some(deadline), |()| unchanged());
         drop(guard);
         self.waiters.fetch_sub(1, Ordering::SeqCst);
-        seen
+        !unchanged()
     }
 
-    /// Wakes everybody who waits for room, as a release does: for a sink that closes.
+    /// Wakes all threads that wait for room, as a release does, for a sink that closes.
     pub fn wake_all(&self) {
         self.releases.fetch_add(1, Ordering::SeqCst);
         if self.waiters.load(Ordering::SeqCst) > 0 {
-            let _guard = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let _guard = lock(&self.waiting);
             self.released.notify_all();
         }
     }
 
-    /// Whether a target that stands so and holds `held` may take `more` while `used` is taken in all.
+    /// Returns whether a target with this health that holds `held` bytes may take `more` bytes while `used` bytes are taken
+    /// in all.
     pub fn admits(&self, health: Health, held: usize, more: usize, used: usize) -> bool {
         if held + more > self.target_push_limit {
             return false;
         }
         let half = self.push_limit / 2;
         let within = |limit: usize| more <= limit.saturating_sub(used);
-        // The one event that a small buffer has room for may be larger than half of it.
+        // The only event that a small buffer has room for may be larger than half of the buffer.
         let within_half = || within(half) || (held == 0 && used < half && within(self.push_limit));
         let first_try = || {
-            let most = self.push_limit / 8 * 7;
-            let left = most.saturating_sub(used);
-            within(most) && held + more <= (left / FIRST_TRY_PART).max(FIRST_TRY_MIN)
+            let max = self.push_limit / 8 * 7;
+            let left = max.saturating_sub(used);
+            within(max) && held + more <= (left / FIRST_TRY_PART).max(FIRST_TRY_MIN)
         };
         match health {
             Health::Healthy => within(self.push_limit),
@@ -174,7 +168,7 @@ impl Budget {
     }
 }
 
-/// What one target holds of the budget.
+/// The part of the budget that one target holds.
 #[derive(Debug)]
 pub struct Account {
     budget: Arc<Budget>,
@@ -182,23 +176,23 @@ pub struct Account {
 }
 
 impl Account {
-    /// An account that holds nothing yet.
+    /// An empty account.
     pub fn new(budget: Arc<Budget>) -> Arc<Self> {
         Arc::new(Account { budget, held: AtomicUsize::new(0) })
     }
 
-    /// Bytes that the target holds now.
+    /// The bytes that the target holds now.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// The budget that the account draws on.
+    /// The budget that the account belongs to.
     pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
 }
 
-/// A reservation: it is given back when dropped.
+/// A reservation. It is given back when it is dropped.
 #[derive(Debug)]
 pub struct Charge {
     account: Arc<Account>,
@@ -206,12 +200,12 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// A charge of nothing.
+    /// A charge of 0 bytes.
     pub fn empty(account: &Arc<Account>) -> Self {
         Charge { account: account.clone(), bytes: 0 }
     }
 
-    /// Bytes reserved.
+    /// The reserved bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -221,7 +215,7 @@ impl Charge {
         self.grow(more, |budget, held, used| budget.admits(health, held, more, used))
     }
 
-    /// Reserves `more` bytes for work on an event that is already in, out of the headroom if need be.
+    /// Reserves `more` bytes for work on accepted events. May use the headroom.
     pub fn grow_for_work(&mut self, more: usize) -> Result<(), NoRoom> {
         let fits = |budget: &Budget, held: usize, used: usize| {
             used + more <= budget.limit && held + more <= budget.target_limit
@@ -229,10 +223,10 @@ impl Charge {
         self.grow(more, fits)
     }
 
-    /// Reserves `more` bytes if that fits what the target holds and what all do.
+    /// Reserves `more` bytes if that fits the bounds of the target and of all targets.
     fn grow(&mut self, more: usize, fits: impl Fn(&Budget, usize, usize) -> bool) -> Result<(), NoRoom> {
         let Account { budget, held } = &*self.account;
-        // First, so that two who ask for the same target at once do not pass its bound together.
+        // Added first, so that two threads that ask for the same target do not exceed its bound together.
         let before = held.fetch_add(more, Ordering::Relaxed);
         match budget.reserve_within(more, |used| fits(budget, before, used)) {
             Ok(()) => self.bytes += more,
@@ -244,14 +238,14 @@ impl Charge {
         Ok(())
     }
 
-    /// A charge of its own for so many of its bytes, or for all if there are fewer.
+    /// Splits off a charge of `bytes` bytes, or of all bytes if there are fewer.
     pub fn split_off(&mut self, bytes: usize) -> Charge {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
         Charge { account: self.account.clone(), bytes }
     }
 
-    /// Gives back all but `bytes`.
+    /// Gives back all bytes except `bytes`.
     pub fn shrink_to(&mut self, bytes: usize) {
         let surplus = self.bytes.saturating_sub(bytes);
         self.bytes -= surplus;
@@ -259,12 +253,12 @@ impl Charge {
         self.account.budget.release(surplus);
     }
 
-    /// The memory that it is a part of.
+    /// The budget that it is a part of.
     pub fn budget(&self) -> &Arc<Budget> {
         &self.account.budget
     }
 
-    /// Most bytes that the batch under this charge should take.
+    /// The most bytes that the batch with this charge should take.
     pub fn batch_max(&self) -> usize {
         self.account.budget.batch_charge_max()
     }
@@ -278,6 +272,8 @@ impl Drop for Charge {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -327,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn failing_targets_leave_half_to_those_that_get_through() {
+    fn failing_targets_leave_half_to_healthy_ones() {
         let budget = Arc::new(Budget::new(1 << 20, 1 << 20, 0));
         let _hogs: Vec<_> = (0..1000).map(|_| fill(&budget, Health::Failing, 64)).collect();
         assert_eq!(budget.used(), 1 << 19);
@@ -336,10 +332,10 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_greedy_newcomers_leave_room_for_another_to_be_tried() {
+    fn a_thousand_greedy_unknown_targets_leave_room_for_another_to_be_tried() {
         let budget = Arc::new(Budget::new(64 << 20, 64 << 20, 0));
         let _greedy: Vec<_> = (0..1000).map(|_| fill(&budget, Health::Unknown, 64)).collect();
-        assert!(budget.used() < 56 << 20, "an eighth stays for those that get through");
+        assert!(budget.used() < 56 << 20, "an eighth stays for healthy targets");
         let newcomer = fill(&budget, Health::Unknown, 64);
         assert!(newcomer.bytes() >= 1024 - 64, "{} bytes", newcomer.bytes());
     }
@@ -355,12 +351,12 @@ mod tests {
     #[test]
     fn a_waiter_is_woken_by_a_release_even_one_before_its_wait() {
         let budget = Arc::new(Budget::new(1000, 1000, 0));
-        let mark = budget.release_mark();
+        let releases = budget.releases();
         let mut charge = Charge::empty(&Account::new(budget.clone()));
         charge.grow_for_push(10, Health::Healthy).expect("room");
         drop(charge);
-        assert!(budget.wait_for_release(mark, Instant::now() + Duration::from_secs(60)));
-        let mark = budget.release_mark();
-        assert!(!budget.wait_for_release(mark, Instant::now()), "nothing was given back");
+        assert!(budget.wait_for_release(releases, Instant::now() + Duration::from_secs(60)));
+        let releases = budget.releases();
+        assert!(!budget.wait_for_release(releases, Instant::now()), "nothing was given back");
     }
 }

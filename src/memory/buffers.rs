@@ -171,7 +171,7 @@ impl Buffer {
         self.used
     }
 
-    /// Whether nothing was written.
+    /// Returns whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.used == 0
     }
@@ -184,7 +184,7 @@ impl Buffer {
         self.used += bytes.len();
     }
 
-    /// Whether there is room for `bytes` more bytes.
+    /// Returns whether there is room for `bytes` more bytes.
     pub fn has_room(&self, bytes: usize) -> bool {
         self.capacity() - self.used >= bytes
     }

@@ -62,7 +62,7 @@ impl AckQueue {
         self.enabled.store(true, Ordering::Release);
     }
 
-    /// Whether the host asked for acks.
+    /// Returns whether the host asked for acks.
     pub fn is_enabled(&self) -> bool {
         self.enabled.load(Ordering::Acquire)
     }
@@ -98,7 +98,7 @@ impl AckQueue {
         acks
     }
 
-    /// Whether no ack waits to be fetched.
+    /// Returns whether no ack waits to be fetched.
     pub fn is_empty(&self) -> bool {
         lock(&self.state).runs.is_empty()
     }
@@ -109,7 +109,7 @@ impl AckQueue {
         self.arrived.notify_all();
     }
 
-    /// Whether the queue is closed and empty.
+    /// Returns whether the queue is closed and empty.
     pub fn is_finished(&self) -> bool {
         let state = lock(&self.state);
         state.closed && state.runs.is_empty()

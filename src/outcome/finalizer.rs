@@ -44,7 +44,7 @@ impl BatchFinalizer {
         }
     }
 
-    /// Whether the host has asked for acks since the batch was opened. Further events belong into a new batch then.
+    /// Returns whether the host has asked for acks since the batch was opened. Further events belong into a new batch then.
     pub fn is_outdated(&self) -> bool {
         self.acked != self.ledger.acks.is_enabled()
     }
@@ -65,7 +65,7 @@ impl BatchFinalizer {
         if self.acked { self.tokens.capacity() } else { usize::MAX }
     }
 
-    /// Whether it has capacity for `events` events, the next of them with this range.
+    /// Returns whether it has capacity for `events` events, the next of them with this range.
     pub fn has_capacity(&self, events: usize, range: Option<&SourceRange>) -> bool {
         events <= self.event_capacity() && self.range_capacity_with(range) == self.ranges.capacity()
     }

@@ -1,4 +1,4 @@
-//! What can become of an event: four outcomes, the reason for each, and the service's last error.
+//! The four outcomes of an event, the reason for each, and the last error of the service.
 
 use std::sync::Arc;
 

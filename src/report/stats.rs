@@ -67,7 +67,7 @@ impl Stats {
         RequestInFlight(self)
     }
 
-    /// Whether a request awaits its answer.
+    /// Returns whether a request awaits its answer.
     pub fn is_sending(&self) -> bool {
         self.requests_in_flight.load(Ordering::Relaxed) > 0
     }

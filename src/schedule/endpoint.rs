@@ -154,7 +154,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether the endpoint is up.
+    /// Returns whether the endpoint is up.
     pub fn is_up(&self) -> bool {
         self.state == State::Up
     }
@@ -179,7 +179,7 @@ impl Endpoint {
         self.delivered_batches += 1;
     }
 
-    /// Whether a request may go out now, as far as the limit does not decide that.
+    /// Returns whether a request may go out now, as far as the limit does not decide that.
     pub fn admission(&self, now: Instant) -> Admission {
         match self.state {
             State::Paused { until } | State::Probing { until, .. } if until > now => {

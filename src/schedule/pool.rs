@@ -106,7 +106,7 @@ pub enum NextGrant {
 /// The state of the pool at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolSnapshot {
-    /// Whether the endpoint is up.
+    /// True if the endpoint is up.
     pub endpoint_up: bool,
     /// The most requests in flight at present, without the slow lane.
     pub limit: usize,
@@ -155,7 +155,7 @@ impl Pool {
         self.changed.notify_one();
     }
 
-    /// Whether no queue waits in a class.
+    /// Returns whether no queue waits in a class.
     pub fn is_empty(&self) -> bool {
         self.ready.load(Ordering::Relaxed) == 0
     }

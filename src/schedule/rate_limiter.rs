@@ -56,7 +56,7 @@ struct MeasuredRate {
 }
 
 impl RateLimiter {
-    /// Whether there is a limit.
+    /// Returns whether there is a limit.
     pub fn is_limited(&self) -> bool {
         self.limit.is_some()
     }

@@ -110,7 +110,7 @@ pub fn words(error: &ApiError) -> &'static str {
     }
 }
 
-/// Whether a wrong clock may have caused an error.
+/// Returns whether a wrong clock may have caused an error.
 pub fn may_be_clock(error: &ApiError) -> bool {
     known(error).is_some_and(|row| row.may_be_clock)
 }

@@ -1,8 +1,7 @@
-//! CloudWatch Logs through AWS's own SDK.
+//! CloudWatch Logs by way of AWS's SDK.
 //!
-//! The SDK signs, resolves credentials and endpoints, and reads answers; it neither serializes nor retries:
-//! the body that the pushes wrote is put in the place of the SDK's own before it is signed, and every call is
-//! one attempt.
+//! The SDK resolves credentials and endpoints, signs requests and reads answers. It does not serialize events: the body that
+//! the pushes wrote replaces the body of the SDK before the request is signed. It does not retry: every call is one attempt.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -28,18 +27,18 @@ use crate::config::{Config, Secret};
 
 type HttpResponse = aws_sdk_cloudwatchlogs::config::http::HttpResponse;
 
-/// The service as AWS runs it, or whatever answers at `endpoint_url`.
+/// The service of AWS, or the server at `endpoint_url`.
 #[derive(Debug)]
 pub struct AwsLogs {
     config: Config,
-    /// Replaced when credentials are looked for anew. Nothing awaits while holding it.
+    /// Guards the client, which is replaced when credentials are looked for again. Nothing awaits while holding it.
     client: RwLock<Client>,
 }
 
-/// Why no client could be made.
+/// The reason why no client could be made.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ConnectError {
-    /// Neither the options nor the environment, the profile or the instance say which region.
+    /// No region is set in the options, the environment, the profile or the metadata of the instance.
     #[error(
         "no AWS region: set the option region, AWS_REGION, or a region in the profile (the instance's metadata was asked too)"
     )]
@@ -47,17 +46,17 @@ pub enum ConnectError {
 }
 
 impl AwsLogs {
-    /// Makes a client from the options, and for what they leave open from AWS's default chain. No request
-    /// goes out, but for one to the instance's metadata when nothing else says which region.
+    /// Makes a client from the options. Whatever they leave open comes from AWS's default chain. No request goes out,
+    /// except to the metadata of the instance when no region is set anywhere else.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
         let client = Self::make_client(config).await?;
-        // Found once: a client that is made anew must not fail for want of the instance's metadata.
+        // The region is kept: a later client must not fail because the metadata of the instance cannot be had.
         let mut config = config.clone();
         config.region = client.config().region().map(Region::to_string);
         Ok(AwsLogs { config, client: RwLock::new(client) })
     }
 
-    /// The client as of now: it goes on with what it has when it is replaced.
+    /// The present client. It stays usable when it is replaced.
     fn client(&self) -> Client {
         self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -129,8 +128,8 @@ impl LogsApi for AwsLogs {
     }
 
     fn renew_credentials(&self) -> Answer<'_, ()> {
-        // The SDK keeps what it once read from the configuration files, and credentials that never expire, so a
-        // new client is what sees a file that was replaced.
+        // The SDK keeps the content of configuration files, and credentials that never expire. Only a new client sees a
+        // file that was replaced.
         Box::pin(async move {
             let made = Self::make_client(&self.config).await.map_err(|error| ApiError {
                 failure: Failure::NotSent,
@@ -144,9 +143,8 @@ impl LogsApi for AwsLogs {
     }
 }
 
-/// Puts a body that is serialized already in the place of the SDK's own, and does not take an answer for the
-/// service's that has no body at all: the service always sends a JSON object, and a proxy's empty 200 must
-/// not pass for "delivered".
+/// Replaces the body of the SDK by a serialized one, and refuses an answer without a body. The service always sends a JSON
+/// object, and the empty 200 of a proxy must not pass for "delivered".
 #[derive(Debug)]
 struct Serialized {
     body: RequestBody,
@@ -187,7 +185,7 @@ impl Intercept for Serialized {
         let response = context.response();
         let empty = response.body().bytes().is_some_and(<[u8]>::is_empty);
         if response.status().is_success() && empty {
-            return Err("the answer has no body, so it is not the service's".into());
+            return Err("the answer has no body, so it does not come from CloudWatch Logs".into());
         }
         Ok(())
     }
@@ -213,17 +211,17 @@ where
         SdkError::ServiceError(_) => Failure::Answered,
         SdkError::TimeoutError(_) => Failure::TimedOut,
         SdkError::DispatchFailure(failure) if failure.is_timeout() => Failure::TimedOut,
-        // A connection that ends without an answer is classified as another, transient failure.
+        // The SDK classifies a connection that ends without an answer as another, transient failure.
         SdkError::DispatchFailure(failure) if failure.is_io() || failure.as_other().is_some() => {
             Failure::Connection
         }
         SdkError::ResponseError(_) => Failure::Unreadable,
         _ => Failure::NotSent,
     };
-    let said = error.as_service_error().and_then(|error| error.message()).filter(|said| !said.is_empty());
-    let message = match said {
-        Some(said) => said.to_owned(),
-        None if code.is_some() => "the service said no more".to_owned(),
+    let text = error.as_service_error().and_then(|error| error.message()).filter(|text| !text.is_empty());
+    let message = match text {
+        Some(text) => text.to_owned(),
+        None if code.is_some() => "the service sent no message".to_owned(),
         None => DisplayErrorContext(&error).to_string(),
     };
     ApiError { failure, code, status, message }

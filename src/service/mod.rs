@@ -33,7 +33,7 @@ pub trait LogsApi: Send + Sync + 'static {
 pub struct RequestBody {
     /// The bytes.
     pub bytes: Bytes,
-    /// Whether the bytes are gzip.
+    /// True if the bytes are gzip.
     pub gzip: bool,
 }
 
@@ -53,7 +53,7 @@ pub struct PutLogEvents<'a> {
     pub stream: &'a str,
     /// The complete request body.
     pub body: RequestBody,
-    /// Whether the messages are in the embedded metric format. The request then says so in a header.
+    /// True if the messages are in the embedded metric format. The request then says so in a header.
     pub emf: bool,
 }
 
@@ -140,12 +140,12 @@ impl fmt::Display for ErrorHead<'_> {
 }
 
 impl ApiError {
-    /// Whether the request got no answer.
+    /// Returns whether the request got no answer.
     pub fn is_unanswered(&self) -> bool {
         matches!(self.failure, Failure::TimedOut | Failure::Connection)
     }
 
-    /// Whether the error has this code.
+    /// Returns whether the error has this code.
     pub fn is(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
     }

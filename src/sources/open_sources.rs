@@ -52,7 +52,7 @@ impl Sources {
         errors.is_empty()
     }
 
-    /// Whether somebody uses the source, or its offset is still to be saved.
+    /// Returns whether somebody uses the source, or its offset is still to be saved.
     fn is_needed(&self, source: &Arc<Source>) -> bool {
         Arc::strong_count(source) > 1 || (self.dir.is_some() && source.unsaved().is_some())
     }
@@ -83,7 +83,7 @@ impl Sources {
         errors
     }
 
-    /// Whether offsets are kept on disk.
+    /// Returns whether offsets are kept on disk.
     pub fn are_kept(&self) -> bool {
         self.dir.is_some()
     }

@@ -110,7 +110,7 @@ impl SourceRange {
         SourceRange { source: source.clone(), begin, end }
     }
 
-    /// Whether `next` begins where this range ends, in the same source.
+    /// Returns whether `next` begins where this range ends, in the same source.
     pub fn joins(&self, next: &SourceRange) -> bool {
         self.end == next.begin && Arc::ptr_eq(&self.source, &next.source)
     }

@@ -1,8 +1,8 @@
-//! The folder in which the offsets of sources are kept, so that a host that starts again reads on from there.
+//! The folder in which the offsets of sources are kept, so that a host continues there after a restart.
 //!
-//! One small file a source, replaced as a whole: written beside, fsynced, renamed, and the folder fsynced. What is
-//! read back is checked: a file that is torn, empty, of another source or of a newer version is an error, and never
-//! taken for offset 0. The folder is locked as long as the sink has it.
+//! Each source has one small file, which is replaced as a whole: a new file is written and synced, then renamed, then the
+//! folder is synced. A file is checked when it is read. One that is torn, empty, of another source or of a newer version is
+//! an error, never offset 0. The folder is locked as long as the sink uses it.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
@@ -17,29 +17,29 @@ use crate::sync::lock;
 const MAGIC: &str = "cwl-sink source offset";
 const VERSION: u32 = 1;
 
-/// Longest part of a source's name that is kept readable in its file's name.
+/// The most characters of the name of a source that stand in the name of its file.
 const READABLE: usize = 100;
 
-/// Why the folder, or a file in it, cannot be used.
+/// The reason why the folder, or a file in it, cannot be used.
 #[derive(Debug, Error)]
 pub enum StateError {
     /// The file or the folder cannot be read or written.
     #[error("state_dir: {path}: {source}")]
     Io {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// Another sink has the folder.
+    /// Another sink uses the folder.
     #[error("state_dir: {0} is in use by another sink; each needs a folder of its own")]
     InUse(PathBuf),
-    /// The file is not what was written.
+    /// The content of the file is not what a sink wrote.
     #[error("state_dir: {path} cannot be trusted: {why}. Remove it to read the source from its beginning")]
     Damaged {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault of its content.
         why: String,
     },
 }
@@ -48,12 +48,12 @@ pub enum StateError {
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
-    /// None once it was released.
+    /// Guards the lock file. `None` once the folder was released.
     lock: Mutex<Option<File>>,
 }
 
 impl StateDir {
-    /// Makes the folder if it is missing, and locks it.
+    /// Creates the folder if it is missing, and locks it.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let at = |place: &Path| {
             let path = place.to_owned();
@@ -69,17 +69,17 @@ impl StateDir {
         }
     }
 
-    /// Leaves the folder to whoever wants it next.
+    /// Releases the folder for another sink.
     pub fn release(&self) {
         drop(lock(&self.lock).take());
     }
 
-    /// Whether it may belong to somebody else by now.
+    /// Returns whether the folder was released, so that another sink may use it.
     pub fn is_released(&self) -> bool {
         lock(&self.lock).is_none()
     }
 
-    /// The offset that was kept for a source; none when none was.
+    /// Loads the saved offset of a source. `None` if none was saved.
     pub fn load(&self, name: &str) -> Result<Option<u64>, StateError> {
         let path = self.file_of(name);
         match fs::read(&path) {
@@ -92,21 +92,21 @@ impl StateDir {
         }
     }
 
-    /// Keeps the offset of a source.
+    /// Saves the offset of a source.
     pub fn save(&self, name: &str, offset: u64) -> Result<(), StateError> {
         let path = self.file_of(name);
-        let beside = path.with_extension("new");
+        let new_path = path.with_extension("new");
         let written = || -> io::Result<()> {
-            let mut file = File::create(&beside)?;
+            let mut file = File::create(&new_path)?;
             file.write_all(render(name, offset).as_bytes())?;
             file.sync_all()?;
-            fs::rename(&beside, &path)?;
+            fs::rename(&new_path, &path)?;
             File::open(&self.path)?.sync_all()
         };
         written().map_err(|source| StateError::Io { path: path.clone(), source })
     }
 
-    /// The file of a source: what of its name a file's name can hold, and a hash that tells names apart.
+    /// The path of the file of a source: the readable part of its name, and a hash that tells names apart.
     fn file_of(&self, name: &str) -> PathBuf {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
         let readable: String = name.chars().map(plain).take(READABLE).collect();
@@ -122,7 +122,7 @@ fn render(name: &str, offset: u64) -> String {
     format!("{body}checksum {:08x}\n", crc32fast::hash(body.as_bytes()))
 }
 
-/// The offset in a state file, or what is wrong with it.
+/// Parses a state file. The error is the fault of its content.
 fn parse(bytes: &[u8], name: &str) -> Result<u64, String> {
     if bytes.is_empty() {
         return Err("it is empty".to_owned());

@@ -73,12 +73,12 @@ impl CircuitBreaker {
         self.state
     }
 
-    /// Whether the breaker is closed.
+    /// Returns whether the breaker is closed.
     pub fn is_closed(&self) -> bool {
         self.state == BreakerState::Closed
     }
 
-    /// Whether a batch may go out now.
+    /// Returns whether a batch may go out now.
     pub fn allows(&self) -> bool {
         matches!(self.state, BreakerState::Closed | BreakerState::HalfOpen(None))
     }

@@ -182,7 +182,7 @@ impl Queue {
         self.lock().created_at = Some(now);
     }
 
-    /// Whether the group or the stream was created within [`limits::CREATED_REMEMBERED`].
+    /// Returns whether the group or the stream was created within [`limits::CREATED_REMEMBERED`].
     pub fn was_recently_created(&self, now: Instant) -> bool {
         self.lock().created_at.is_some_and(|at| now.duration_since(at) < limits::CREATED_REMEMBERED)
     }

@@ -43,7 +43,7 @@ mod state;
 pub struct Queue {
     group: Box<str>,
     stream: Box<str>,
-    /// Whether the queue takes messages in the embedded metric format, and no others.
+    /// True if the queue takes messages in the embedded metric format, and no others.
     emf: bool,
     /// The queue of the same target for messages in the embedded metric format, once there was one.
     emf_queue: OnceLock<Arc<Queue>>,
@@ -75,7 +75,7 @@ pub struct Effects {
 }
 
 impl Effects {
-    /// Whether there is nothing to do.
+    /// Returns whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         // The breaker opens or closes only with a batch that comes back, and then more than this is looked at.
         self.ready.is_none() && self.arm_timer.is_none() && self.flushed.is_empty() && !self.recovered
@@ -140,7 +140,7 @@ impl Queue {
         self.emf_queue.get()
     }
 
-    /// Whether the queue takes messages in the embedded metric format, and no others.
+    /// Returns whether the queue takes messages in the embedded metric format, and no others.
     pub fn is_emf(&self) -> bool {
         self.emf
     }

@@ -25,7 +25,7 @@ pub struct LastError {
 pub struct QueueCounts {
     /// The events by outcome.
     pub events: EventCounts,
-    /// Whether the breaker is closed.
+    /// True if the breaker is closed.
     pub breaker_closed: bool,
 }
 
@@ -44,7 +44,7 @@ pub struct QueueSnapshot {
     pub last_error: Option<LastError>,
     /// The time at which the open breaker lets the next batch go.
     pub next_attempt: Option<Instant>,
-    /// Whether a request of the target is in the slow lane.
+    /// True if a request of the target is in the slow lane.
     pub in_slow_lane: bool,
     pub waiting_events: usize,
 }
@@ -92,7 +92,7 @@ impl Queue {
         }
     }
 
-    /// Whether nothing of the target is left to be sent, and it accepted no event after `used_by`, neither text nor
+    /// Returns whether nothing of the target is left to be sent, and it accepted no event after `used_by`, neither text nor
     /// metrics.
     pub fn is_idle(&self, used_by: Instant) -> bool {
         let idle = self.lock().is_idle(used_by);

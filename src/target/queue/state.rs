@@ -74,7 +74,7 @@ pub(super) struct PendingFlush {
 }
 
 impl State {
-    /// Whether no batch of the target has failed since the service last answered for one.
+    /// Returns whether no batch of the target has failed since the service last answered for one.
     pub(super) fn has_no_failure(&self) -> bool {
         self.breaker.is_closed() && self.breaker.failures() == 0
     }
@@ -100,7 +100,7 @@ impl State {
         }
     }
 
-    /// Whether the service ever took a request of the target, even if it refused events in the request for their age.
+    /// Returns whether the service ever took a request of the target, even if it refused events in the request for their age.
     pub(super) fn was_answered(&self) -> bool {
         self.counts.of(Outcome::Delivered) + self.counts.of(Outcome::Rejected) > 0
     }
@@ -116,7 +116,7 @@ impl State {
         }
     }
 
-    /// Whether batches of the target wait or are in flight.
+    /// Returns whether batches of the target wait or are in flight.
     pub(super) fn is_under_way(&self) -> bool {
         !self.waiting.is_empty() || !self.in_flight.is_empty()
     }

@@ -1,0 +1,155 @@
+//! The delivery of acks to the host: not at all, by polling, or by a callback on a thread of its own.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use crate::engine::Engine;
+use crate::outcome::Ack;
+use crate::sync::lock;
+use crate::threads;
+use crate::wait_group::WaitGroup;
+
+/// The time for the last acks at shutdown, after the time-out.
+const LAST_ACKS: Duration = Duration::from_millis(100);
+/// The time for the call that is running then.
+const LAST_CALL: Duration = Duration::from_millis(50);
+
+/// The reason why acks cannot be had.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the text of each variant says it")]
+pub enum AckError {
+    #[error("the sink has an ack callback already")]
+    HasCallback,
+    #[error("the acks of the sink are polled")]
+    IsPolled,
+    #[error("the sink is shut down")]
+    Closed,
+    #[error("this call waits for the sink's own threads, so it cannot be made inside a callback")]
+    OwnThread,
+    #[error("the thread for acks could not be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct AckDelivery {
+    /// Guards the mode. Nothing awaits while holding it.
+    mode: Mutex<Mode>,
+}
+
+#[derive(Debug, Default)]
+enum Mode {
+    #[default]
+    Disabled,
+    Polled,
+    CalledBack(AckThread),
+}
+
+/// The thread that calls the host back.
+#[derive(Debug)]
+struct AckThread {
+    /// Done when the thread has nothing left to do.
+    finished: Arc<WaitGroup>,
+    /// The thread begins no further call.
+    stopped: Arc<AtomicBool>,
+    /// Taken by the caller that joins the thread.
+    thread: Option<JoinHandle<()>>,
+}
+
+impl AckDelivery {
+    /// Passes every ack from now on to `callback`, at most `max` at once, on a thread of its own. `is_open` is asked under
+    /// the lock.
+    pub(super) fn start_callback(
+        &self,
+        engine: &Engine,
+        is_open: impl FnOnce() -> bool,
+        max: usize,
+        callback: impl FnMut(Vec<Ack>) + Send + 'static,
+    ) -> Result<(), AckError> {
+        let mut mode = lock(&self.mode);
+        match *mode {
+            Mode::Disabled => {}
+            Mode::Polled => return Err(AckError::IsPolled),
+            Mode::CalledBack(..) => return Err(AckError::HasCallback),
+        }
+        if !is_open() {
+            return Err(AckError::Closed);
+        }
+        let thread = AckThread::start(engine.clone(), max, callback).map_err(AckError::Thread)?;
+        engine.acks().enable();
+        *mode = Mode::CalledBack(thread);
+        Ok(())
+    }
+
+    /// Takes at most `max` acks. Waits for the first one until `deadline` (`None`: without limit). The first call enables
+    /// acks.
+    pub(super) fn poll(
+        &self,
+        engine: &Engine,
+        max: usize,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<Ack>, AckError> {
+        let mut mode = lock(&self.mode);
+        match *mode {
+            Mode::Polled => {}
+            Mode::CalledBack(..) => return Err(AckError::HasCallback),
+            Mode::Disabled => {
+                engine.acks().enable();
+                *mode = Mode::Polled;
+            }
+        }
+        drop(mode);
+        Ok(if max == 0 { Vec::new() } else { engine.acks().take(max, deadline) })
+    }
+
+    /// Ends the delivery at shutdown: every ack is queued, and the callback gets the last ones. When its time is over, the
+    /// rest is not delivered, so that a host may free what its callback uses.
+    pub(super) fn finish(&self, engine: &Engine, deadline: Option<Instant>) {
+        engine.acks().close();
+        let mut mode = lock(&self.mode);
+        let Mode::CalledBack(AckThread { finished, stopped, thread }) = &mut *mode else { return };
+        let (finished, stopped, thread) = (finished.clone(), stopped.clone(), thread.take());
+        drop(mode);
+        let earliest = Instant::now() + LAST_ACKS;
+        let mut is_finished = finished.wait(deadline.map(|deadline| deadline.max(earliest)));
+        if !is_finished {
+            stopped.store(true, Ordering::SeqCst);
+            is_finished = finished.wait(Some(Instant::now() + LAST_CALL));
+        }
+        if is_finished && let Some(thread) = thread {
+            // The thread has nothing left to do but to end.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl AckThread {
+    fn start(
+        engine: Engine,
+        max: usize,
+        mut callback: impl FnMut(Vec<Ack>) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let finished = Arc::<WaitGroup>::default();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let (guard, stop) = (finished.guard(), stopped.clone());
+        let run = move || {
+            let _guard = guard;
+            threads::mark_own();
+            while !engine.acks().is_finished() {
+                let acks = engine.acks().take(max, None);
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+                if !acks.is_empty() {
+                    callback(acks);
+                }
+            }
+        };
+        let thread = Builder::new().name("cwl-sink".into()).spawn(run)?;
+        Ok(AckThread { finished, stopped, thread: Some(thread) })
+    }
+}
