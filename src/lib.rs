@@ -46,7 +46,7 @@ pub mod batch;
 pub mod clock;
 pub mod config;
 pub mod engine;
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "a C ABI takes pointers")]
 pub mod ffi;
 pub mod health;
 pub mod json;

@@ -56,7 +56,7 @@ impl InFlight {
         let refused = rejected.count(events);
         if refused > 0 {
             warn!(
-                "{}: the service refused {refused} of {events} events by their age (too old, too new or past the group's retention)",
+                "{}: the service refused {refused} of {events} events for their age (too old, too new or past the group's retention)",
                 self.queue.name()
             );
         }
