@@ -1,6 +1,6 @@
 //! The command line of the program.
 //!
-//! Promises: what is wrong with an argument is one line that names it, its value and what is allowed.
+//! An error is one line that names the argument, its value and the allowed values.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use cwl_local::{Options, parse_rules};
 use lexopt::{Arg, ValueExt};
 
-/// What `--help` prints.
+/// The text that `--help` prints.
 pub(crate) const HELP: &str = "\
 A CloudWatch Logs endpoint on loopback, with faults on demand.
 
@@ -17,31 +17,31 @@ Usage: cwl-local [OPTIONS]
 
 Options:
       --listen ADDRESS:PORT  Loopback address to listen on; port 0 takes a free one [default: 127.0.0.1:0]
-      --port-file FILE       Write the port to FILE once it listens
+      --port-file FILE       Write the port to FILE when it listens
       --tls CERT_FILE        Serve HTTPS; write the certificate to trust to CERT_FILE, as PEM
-      --faults FILE          Begin with the fault rules in FILE, a JSON array
+      --faults FILE          Start with the fault rules in FILE, a JSON array
       --discard              Count events and requests, and keep neither
-      --access-key KEY       The access key id that is known [default: test]
-      --secret-key KEY       Its secret access key [default: test]
+      --access-key KEY       The access key id that is accepted [default: test]
+      --secret-key KEY       The secret access key [default: test]
   -h, --help                 Print this and exit
   -V, --version              Print the version and exit
 
 It listens until SIGINT or SIGTERM. While it runs:
-  GET, PUT, POST, DELETE /_local/faults   list, replace, add to, clear the fault rules
-  DELETE /_local/faults/ID                remove one
+  GET, PUT, POST, DELETE /_local/faults   list, replace, add, remove the fault rules
+  DELETE /_local/faults/ID                remove one fault rule
   GET /_local/stats                       counters by operation and by log group
 ";
 
-/// What the command line asks for.
+/// The command of the command line.
 #[derive(Debug)]
-pub(crate) enum Asked {
-    /// Listen.
+pub(crate) enum Invocation {
+    /// Listen until a signal.
     Run {
-        /// With these settings.
+        /// The settings of the endpoint.
         options: Box<Options>,
-        /// And write the port here.
+        /// The file for the port.
         port_file: Option<PathBuf>,
-        /// And the certificate here, when it serves HTTPS.
+        /// The file for the certificate, with HTTPS.
         cert_file: Option<PathBuf>,
     },
     /// Print the help.
@@ -51,51 +51,51 @@ pub(crate) enum Asked {
 }
 
 /// Reads the arguments that follow the program's name.
-pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, String> {
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, String> {
     let mut parser = lexopt::Parser::from_args(args);
     let mut options = Options::default();
     let mut port_file = None;
     let mut cert_file = None;
     while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
         match arg {
-            Arg::Long("listen") => options.listen = listen(&text(&mut parser, "--listen")?)?,
-            Arg::Long("port-file") => port_file = Some(PathBuf::from(text(&mut parser, "--port-file")?)),
+            Arg::Long("listen") => options.listen = listen_address(&value_of(&mut parser, "--listen")?)?,
+            Arg::Long("port-file") => port_file = Some(PathBuf::from(value_of(&mut parser, "--port-file")?)),
             Arg::Long("tls") => {
-                cert_file = Some(PathBuf::from(text(&mut parser, "--tls")?));
+                cert_file = Some(PathBuf::from(value_of(&mut parser, "--tls")?));
                 options.tls = true;
             }
             Arg::Long("faults") => {
-                let path = PathBuf::from(text(&mut parser, "--faults")?);
-                options.faults = rules(&path)?;
+                let path = PathBuf::from(value_of(&mut parser, "--faults")?);
+                options.faults = read_rules(&path)?;
             }
             Arg::Long("discard") => options.discard = true,
-            Arg::Long("access-key") => options.access_key = text(&mut parser, "--access-key")?,
-            Arg::Long("secret-key") => options.secret_key = text(&mut parser, "--secret-key")?,
-            Arg::Short('h') | Arg::Long("help") => return Ok(Asked::Help),
-            Arg::Short('V') | Arg::Long("version") => return Ok(Asked::Version),
-            other => return Err(format!("{}; see --help for what is allowed", other.unexpected())),
+            Arg::Long("access-key") => options.access_key = value_of(&mut parser, "--access-key")?,
+            Arg::Long("secret-key") => options.secret_key = value_of(&mut parser, "--secret-key")?,
+            Arg::Short('h') | Arg::Long("help") => return Ok(Invocation::Help),
+            Arg::Short('V') | Arg::Long("version") => return Ok(Invocation::Version),
+            other => return Err(format!("{}; --help lists the allowed arguments", other.unexpected())),
         }
     }
-    Ok(Asked::Run { options: Box::new(options), port_file, cert_file })
+    Ok(Invocation::Run { options: Box::new(options), port_file, cert_file })
 }
 
-fn text(parser: &mut lexopt::Parser, name: &str) -> Result<String, String> {
+fn value_of(parser: &mut lexopt::Parser, name: &str) -> Result<String, String> {
     let value = parser.value().and_then(|value| value.string());
     value.map_err(|error| format!("{name}: {error}")).and_then(|value| {
-        if value.is_empty() { Err(format!("{name} is empty; allowed is a value")) } else { Ok(value) }
+        if value.is_empty() { Err(format!("{name} is empty; allowed is any other value")) } else { Ok(value) }
     })
 }
 
-fn listen(value: &str) -> Result<SocketAddr, String> {
+fn listen_address(value: &str) -> Result<SocketAddr, String> {
     let allowed = "allowed is ADDRESS:PORT of a loopback address, such as 127.0.0.1:0";
     match value.parse::<SocketAddr>() {
         Ok(addr) if addr.ip().is_loopback() => Ok(addr),
-        Ok(_) => Err(format!("--listen is {value}, which others can reach; {allowed}")),
+        Ok(_) => Err(format!("--listen is {value}, which other machines can reach; {allowed}")),
         Err(_) => Err(format!("--listen is {value}; {allowed}")),
     }
 }
 
-fn rules(path: &Path) -> Result<Vec<cwl_local::Rule>, String> {
+fn read_rules(path: &Path) -> Result<Vec<cwl_local::Rule>, String> {
     let file = path.display();
     let json = std::fs::read_to_string(path).map_err(|error| format!("--faults {file}: {error}"))?;
     parse_rules(&json).map_err(|error| format!("--faults {file}: {error}"))
@@ -105,12 +105,12 @@ fn rules(path: &Path) -> Result<Vec<cwl_local::Rule>, String> {
 mod tests {
     use super::*;
 
-    fn parsed(args: &[&str]) -> Result<Asked, String> {
+    fn parse_args(args: &[&str]) -> Result<Invocation, String> {
         parse(args.iter().map(OsString::from))
     }
 
     #[test]
-    fn every_option_is_taken() {
+    fn every_option_is_read() {
         let args = [
             "--listen",
             "[::1]:7",
@@ -121,7 +121,9 @@ mod tests {
             "a",
             "--secret-key=s",
         ];
-        let Ok(Asked::Run { options, port_file, cert_file }) = parsed(&args) else { panic!("not taken") };
+        let Ok(Invocation::Run { options, port_file, cert_file }) = parse_args(&args) else {
+            panic!("the arguments were refused")
+        };
         assert_eq!(options.listen.to_string(), "[::1]:7");
         assert_eq!(
             (options.access_key.as_str(), options.secret_key.as_str(), options.discard),
@@ -132,10 +134,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_value_and_what_is_allowed() {
-        for (args, named) in [
+    fn an_error_names_the_argument_its_value_and_the_allowed_values() {
+        for (args, expected) in [
             (&["--listen", "nowhere"][..], "--listen is nowhere; allowed is ADDRESS:PORT"),
-            (&["--listen", "0.0.0.0:0"], "--listen is 0.0.0.0:0, which others can reach"),
+            (&["--listen", "0.0.0.0:0"], "--listen is 0.0.0.0:0, which other machines can reach"),
             (&["--listen"], "--listen"),
             (&["--faults", "/nonexistent/rules.json"], "--faults /nonexistent/rules.json"),
             (&["--tls"], "--tls"),
@@ -144,8 +146,8 @@ mod tests {
             (&["--what"], "--what"),
             (&["stray"], "stray"),
         ] {
-            let error = parsed(args).unwrap_err();
-            assert!(error.contains(named), "{args:?}: {error}");
+            let error = parse_args(args).unwrap_err();
+            assert!(error.contains(expected), "{args:?}: {error}");
             assert!(!error.contains('\n'), "{error}");
         }
     }

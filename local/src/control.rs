@@ -1,6 +1,6 @@
-//! The control paths over HTTP, for clients that are not Rust: `/_local/faults` and `/_local/stats`.
+//! The control paths over HTTP, for clients that are not written in Rust: `/_local/faults` and `/_local/stats`.
 //!
-//! They need no signature and meet no fault rule. They promise to change all or nothing.
+//! They need no signature, and no fault rule applies to them. A request with a wrong rule changes nothing.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -9,61 +9,78 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::faults::{Rule, RuleId, parse_rules};
+use crate::faults::{FaultTable, Rule, RuleError, RuleId, parse_rules};
 use crate::response::{self, Body};
 use crate::server::Server;
 
-/// Answers a request to a path that begins with `/_local/`.
-pub(crate) fn answer(server: &Server, head: &Parts, body: &[u8]) -> Response<Body> {
-    let (status, json) = match (&head.method, head.uri.path()) {
-        (&Method::GET, "/_local/faults") => (200, json!(server.faults().status())),
-        (&Method::PUT, "/_local/faults") => set(server, body, true),
-        (&Method::POST, "/_local/faults") => set(server, body, false),
-        (&Method::DELETE, "/_local/faults") => {
-            server.faults().clear();
-            (200, json!([]))
-        }
-        (&Method::DELETE, path) if path.starts_with("/_local/faults/") => remove(server, path),
-        (&Method::GET, "/_local/stats") => (200, stats(server)),
-        (method, path) => {
-            let allowed =
-                "GET, PUT, POST or DELETE /_local/faults, DELETE /_local/faults/ID, GET /_local/stats";
-            (404, json!({"error": format!("no {method} {path}; there is {allowed}")}))
-        }
-    };
-    response::control(status, &json, server.now())
+/// The status and the JSON body of a response.
+struct Reply {
+    status: u16,
+    json: Value,
 }
 
-/// Takes one rule or an array of rules and answers with their ids.
-fn set(server: &Server, body: &[u8], replace: bool) -> (u16, Value) {
-    let text = String::from_utf8_lossy(body);
-    let array = if text.trim_start().starts_with('{') { format!("[{text}]") } else { text.into_owned() };
-    let result = parse_rules(&array).and_then(|rules| {
-        let mut faults = server.faults();
-        let now = Instant::now();
-        if replace {
-            return faults.replace(rules, now);
-        }
-        rules.into_iter().map(|rule: Rule| faults.add(rule, now)).collect()
-    });
-    match result {
-        Ok(ids) => (200, json!({"ids": ids})),
-        Err(error) => (400, json!({"error": error.to_string()})),
+impl Reply {
+    fn ok(json: Value) -> Self {
+        Self { status: 200, json }
+    }
+
+    fn error(status: u16, message: &str) -> Self {
+        Self { status, json: json!({"error": message}) }
     }
 }
 
-fn remove(server: &Server, path: &str) -> (u16, Value) {
+/// Handles a request to a path that begins with `/_local/`.
+pub(crate) fn handle(server: &Server, head: &Parts, body: &[u8]) -> Response<Body> {
+    let reply = match (&head.method, head.uri.path()) {
+        (&Method::GET, "/_local/faults") => Reply::ok(json!(server.faults().status())),
+        (&Method::PUT, "/_local/faults") => {
+            change_rules(server, body, |faults, rules| faults.replace(rules, Instant::now()))
+        }
+        (&Method::POST, "/_local/faults") => change_rules(server, body, |faults, rules| {
+            let now = Instant::now();
+            rules.into_iter().map(|rule| faults.add(rule, now)).collect()
+        }),
+        (&Method::DELETE, "/_local/faults") => {
+            server.faults().clear();
+            Reply::ok(json!([]))
+        }
+        (&Method::DELETE, path) if path.starts_with("/_local/faults/") => remove_rule(server, path),
+        (&Method::GET, "/_local/stats") => Reply::ok(stats(server)),
+        (method, path) => {
+            let allowed =
+                "GET, PUT, POST or DELETE /_local/faults, DELETE /_local/faults/ID, GET /_local/stats";
+            Reply::error(404, &format!("the request is {method} {path}; allowed is {allowed}"))
+        }
+    };
+    response::control(reply.status, &reply.json, server.now())
+}
+
+/// Changes the fault rules with the rule or the array of rules in the body. The reply has the ids of the new rules.
+fn change_rules(
+    server: &Server,
+    body: &[u8],
+    change: impl FnOnce(&mut FaultTable, Vec<Rule>) -> Result<Vec<RuleId>, RuleError>,
+) -> Reply {
+    let text = String::from_utf8_lossy(body);
+    let array = if text.trim_start().starts_with('{') { format!("[{text}]") } else { text.into_owned() };
+    match parse_rules(&array).and_then(|rules| change(&mut server.faults(), rules)) {
+        Ok(ids) => Reply::ok(json!({"ids": ids})),
+        Err(error) => Reply::error(400, &error.to_string()),
+    }
+}
+
+fn remove_rule(server: &Server, path: &str) -> Reply {
     let id = path.rsplit('/').next().and_then(|id| id.parse().ok()).map(RuleId);
     match id.filter(|id| server.faults().remove(*id)) {
-        Some(id) => (200, json!({"ids": [id]})),
-        None => (404, json!({"error": format!("no rule {path}")})),
+        Some(id) => Reply::ok(json!({"ids": [id]})),
+        None => Reply::error(404, &format!("the rule {path} does not exist")),
     }
 }
 
 fn stats(server: &Server) -> Value {
     let (operations, groups) = {
         let state = server.state();
-        (state.ledger.by_operation(), state.ledger.by_group())
+        (state.request_log.by_operation(), state.request_log.by_group())
     };
     json!({
         "operations": operations,

@@ -1,20 +1,20 @@
-//! A refusal as the service words it: an HTTP status, an exception's name, a message.
+//! An error response of the service: an HTTP status, the name of an exception and a message.
 
 use std::borrow::Cow;
 
-/// What the client is told instead of a result.
+/// An error of the service, which the client gets in place of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServiceError {
     /// HTTP status.
     pub status: u16,
-    /// Exception name as it stands in `__type`.
+    /// Exception name, for the member `__type` of the response.
     pub code: Cow<'static, str>,
     /// Text for people.
     pub message: String,
 }
 
 impl ServiceError {
-    /// An error of any status and name.
+    /// Makes an error with any status and name.
     pub fn new(status: u16, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { status, code: code.into(), message: message.into() }
     }
@@ -24,12 +24,12 @@ impl ServiceError {
         Self::new(400, "InvalidParameterException", message)
     }
 
-    /// A parameter breaks a constraint of the API model; worded as the service's validator words it.
+    /// A parameter breaks a constraint of the API model. The message has the words of the service's validator.
     pub fn constraint(member: &str, value: &str, constraint: &str) -> Self {
-        let shown: String = value.chars().take(64).collect();
-        let dots = if shown.len() < value.len() { "..." } else { "" };
+        let beginning: String = value.chars().take(64).collect();
+        let dots = if beginning.len() < value.len() { "..." } else { "" };
         Self::invalid_parameter(format!(
-            "1 validation error detected: Value '{shown}{dots}' at '{member}' failed to satisfy constraint: {constraint}"
+            "1 validation error detected: Value '{beginning}{dots}' at '{member}' failed to satisfy constraint: {constraint}"
         ))
     }
 
@@ -40,12 +40,17 @@ impl ServiceError {
         ))
     }
 
-    /// The body is not what the operation takes.
+    /// The body is not the JSON that the operation takes.
     pub fn serialization(message: impl Into<String>) -> Self {
         Self::new(400, "SerializationException", message)
     }
 
-    /// There is no such operation.
+    /// The request has too many bytes.
+    pub fn too_large() -> Self {
+        Self::new(413, "RequestEntityTooLargeException", "Request is too large.")
+    }
+
+    /// The operation does not exist.
     pub fn unknown_operation(message: impl Into<String>) -> Self {
         Self::new(400, "UnknownOperationException", message)
     }
@@ -60,8 +65,8 @@ impl ServiceError {
         Self::new(400, "ResourceNotFoundException", "The specified log stream does not exist.")
     }
 
-    /// What was to be created is there.
-    pub fn already_exists(what: &str) -> Self {
-        Self::new(400, "ResourceAlreadyExistsException", format!("The specified {what} already exists"))
+    /// The resource that the call would create exists.
+    pub fn already_exists(resource: &str) -> Self {
+        Self::new(400, "ResourceAlreadyExistsException", format!("The specified {resource} already exists"))
     }
 }

@@ -1,61 +1,70 @@
 //! `cwl-local`: a CloudWatch Logs endpoint on loopback, for tests, benches and demos.
 //!
-//! It promises to take what the service takes and to refuse what the service refuses: every limit, order and name
-//! of the operations below is checked, and every signature is verified, by code that shares nothing with any AWS
-//! SDK. On top of that it fails on demand, in the ways networks and services fail.
+//! It accepts the requests that the service accepts and refuses the requests that the service refuses. It checks every
+//! limit, order and name of its operations and every signature. This code shares nothing with any AWS SDK. On demand it
+//! fails in the ways in which networks and services fail.
 //!
 //! ```
 //! let local = cwl_local::Local::start(cwl_local::Options::default()).unwrap();
 //! local.create_stream("/app", "host-1");
 //! local.add_fault(cwl_local::Rule::error("ThrottlingException", 400).group("/app").count(2));
-//! // point a client at local.endpoint(), with access key "test" and secret "test", then:
+//! // Point a client at local.endpoint(), with access key "test" and secret "test". Then:
 //! let arrived = local.wait_until(std::time::Duration::from_millis(1), |local| local.event_count("/app") == 3);
-//! assert!(!arrived, "nobody sent anything");
+//! assert!(!arrived, "no client has sent events");
 //! ```
 //!
-//! The house, in the way of a request:
+//! The parts, in layers. A file imports from its own folder and from the layers below it only; `layers_tests.rs` checks
+//! this:
 //!
-//! - [`Local`] owns the runtime, the listener and everything a test may ask for (`local.rs`, `inspect.rs`).
-//! - `listener.rs` accepts, closes and resets connections; pausing it refuses them. `tls.rs` is for those who want HTTPS.
-//! - `handler.rs` leads one request from its body to its answer: signature, faults, operation, record.
-//! - `sigv4.rs` verifies Signature Version 4; `keys.rs` holds the key that is known.
-//! - `faults/` holds the [`Rule`]s and decides what happens to a request.
-//! - `put_log_events.rs`, `manage.rs`, `describe.rs` and `get_log_events.rs` are the operations; `limits.rs` their numbers.
-//! - `store.rs` and `stream.rs` keep what was created and what was sent.
-//! - `ledger.rs` keeps the [`RequestRecord`]s and the [`Counters`].
-//! - `control.rs` is the way in over HTTP for those who are not Rust: `/_local/faults` and `/_local/stats`.
+//! 1. `endpoint/`: [`Local`] owns the runtime and the listener, and has the methods for tests.
+//! 2. `listener.rs`: accepts, closes and resets connections; pausing it refuses them.
+//! 3. `handler/`: handles one request: signature, faults, operation, record, response.
+//! 4. `control.rs`: the control paths over HTTP: `/_local/faults` and `/_local/stats`.
+//! 5. `server.rs`: the state that all connections share, and its locks.
+//! 6. `operations/`: the operations of the service; `options.rs`: the settings of an endpoint.
+//! 7. Parts that do not import each other:
+//!    - `auth/`: verifies Signature Version 4.
+//!    - `faults/`: the [`Rule`]s; decides what happens to a request.
+//!    - `store/`: the log groups, the log streams and the events.
+//!    - `request_log.rs`: the [`RequestRecord`]s and the [`Counters`].
+//!    - `response.rs`: the HTTP responses.
+//! 8. `names.rs`: checks the names of groups and streams.
+//! 9. Leaves:
+//!    - `error.rs`: the error responses of the service.
+//!    - `limits.rs`: the limits of the service.
+//!    - `operation.rs`: the names of the operations.
+//!    - `glob.rs`: matches names against patterns.
+//!    - `connection.rs`: one accepted connection; it can be reset.
+//!    - `tls.rs`: the certificate for HTTPS.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+mod auth;
+mod connection;
 mod control;
-mod describe;
+mod endpoint;
 mod error;
 mod faults;
-mod get_log_events;
+mod glob;
 mod handler;
-mod inspect;
-mod keys;
-mod ledger;
+#[cfg(test)]
+mod layers_tests;
 mod limits;
 mod listener;
-mod local;
-mod manage;
 mod names;
+mod operation;
+mod operations;
 mod options;
-mod put_log_events;
+mod request_log;
 mod response;
 mod server;
-mod sigv4;
 mod store;
-mod stream;
 mod tls;
-#[cfg(test)]
-mod wire_client;
 #[cfg(test)]
 mod wire_tests;
 
+pub use endpoint::{Local, StartError};
 pub use faults::{Effect, Reject, ResetWhen, Rule, RuleError, RuleId, RuleStatus, parse_rules};
-pub use ledger::{Counters, Outcome, RequestRecord};
-pub use local::{Local, StartError};
 pub use options::Options;
-pub use stream::Event;
+pub use request_log::{Counters, Outcome, RequestRecord};
+pub use store::Event;

@@ -1,11 +1,12 @@
-//! Connections: accepting, refusing, closing and resetting them.
+//! Accepts, serves, refuses and closes connections.
 //!
-//! Promises: a paused endpoint refuses connections and has none open, and keeps its port meanwhile; a connection that
-//! a fault rule resets ends in an RST, not in an orderly close, and with TLS without a closing word; how long a client
-//! takes over its handshake, and how that ends, is its own affair.
+//! - A paused endpoint refuses connections, has none open and keeps its port.
+//! - A connection that a fault rule resets ends in an RST, not in an orderly close; with TLS there is no
+//!   `close_notify`.
+//! - A TLS handshake that is slow or fails affects its own connection only.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
@@ -14,156 +15,186 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
+use crate::connection::{Connection, OpenedConnection};
 use crate::handler;
 use crate::server::Server;
 
-/// Connections that may wait to be accepted.
+/// The most connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// What the owner wants of the listener. Each is answered when it is done.
-pub(crate) enum Command {
-    /// Refuse connections and close those that are open.
-    Pause(Sender<io::Result<()>>),
-    /// Listen again.
+/// The pause after an error of accept(2). The most likely cause is that there are no free file descriptors; some
+/// connections end meanwhile.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(10);
+
+/// A command to the listener. The listener replies when the command is carried out.
+pub(crate) enum ListenerCommand {
+    /// Refuses connections and closes the open ones.
+    Pause(Sender<()>),
+    /// Listens again.
     Resume(Sender<io::Result<()>>),
-    /// Close everything for good.
+    /// Closes the listener and all connections for good.
     Stop(Sender<()>),
 }
 
-/// One connection, as far as its requests need to know it.
-pub(crate) struct Connection {
-    /// Counted from 1 in the order of acceptance.
-    pub number: u64,
-    /// A second handle of the socket that hyper owns.
-    socket: StdTcpStream,
+/// Accepts connections on one port and serves them.
+pub(crate) struct Listener {
+    server: Arc<Server>,
+    tls: Option<TlsAcceptor>,
+    addr: SocketAddr,
+    port: Port,
+    connections: JoinSet<()>,
 }
 
-impl Connection {
-    /// From now on the connection ends in an RST when its last handle is dropped.
-    pub fn reset_when_dropped(&self) {
-        // An error means that the client was faster; then there is nothing left to reset.
-        let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+/// The state of the port.
+enum Port {
+    /// Connections are accepted.
+    Listening(TcpListener),
+    /// Connections are refused; no other process gets the port.
+    Reserved(Socket),
+    /// The port could not be reserved; another process may have it.
+    Released,
+}
+
+impl Listener {
+    /// Begins to listen. Without `tls` it serves plain HTTP. It must be called in the context of the runtime.
+    pub fn bind(listen: SocketAddr, server: Arc<Server>, tls: Option<TlsAcceptor>) -> io::Result<Self> {
+        let socket = reserve(listen).and_then(begin_to_listen)?;
+        let addr = socket.local_addr()?;
+        Ok(Self { server, tls, addr, port: Port::Listening(socket), connections: JoinSet::new() })
+    }
+
+    /// Returns the address, with the port that was chosen if port 0 was asked for.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Accepts and serves connections until [`ListenerCommand::Stop`].
+    pub async fn run(mut self, mut commands: UnboundedReceiver<ListenerCommand>) {
+        loop {
+            tokio::select! {
+                accepted = self.port.accept() => match accepted {
+                    Ok(stream) => self.serve(stream),
+                    Err(_) => tokio::time::sleep(ACCEPT_RETRY_DELAY).await,
+                },
+                Some(_) = self.connections.join_next() => {}
+                command = commands.recv() => match command {
+                    Some(ListenerCommand::Pause(done)) => {
+                        self.pause().await;
+                        let _ = done.send(());
+                    }
+                    Some(ListenerCommand::Resume(done)) => {
+                        let _ = done.send(self.resume());
+                    }
+                    Some(ListenerCommand::Stop(done)) => {
+                        self.port = Port::Released;
+                        self.connections.shutdown().await;
+                        let _ = done.send(());
+                        return;
+                    }
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn serve(&mut self, stream: TcpStream) {
+        let (server, tls) = (Arc::clone(&self.server), self.tls.clone());
+        self.connections.spawn(async move {
+            let _open = OpenGuard::new(&server);
+            // An error is the result of the client's behaviour or of a fault rule; no caller needs it.
+            let _ = serve_connection(&server, tls, stream).await;
+        });
+    }
+
+    async fn pause(&mut self) {
+        if let Port::Listening(_) = self.port {
+            self.port = Port::Released;
+        }
+        self.connections.shutdown().await;
+        if let Port::Released = self.port
+            && let Ok(socket) = reserve(self.addr)
+        {
+            self.port = Port::Reserved(socket);
+        }
+    }
+
+    fn resume(&mut self) -> io::Result<()> {
+        let socket = match std::mem::replace(&mut self.port, Port::Released) {
+            Port::Listening(listener) => {
+                self.port = Port::Listening(listener);
+                return Ok(());
+            }
+            Port::Reserved(socket) => socket,
+            Port::Released => reserve(self.addr)?,
+        };
+        self.port = Port::Listening(begin_to_listen(socket)?);
+        Ok(())
     }
 }
 
-/// Takes the port without listening on it: connections to it are refused and nobody else gets it.
-pub(crate) fn reserve(addr: SocketAddr) -> io::Result<Socket> {
+impl Port {
+    /// Waits for a connection; without end when the port is not listening.
+    async fn accept(&self) -> io::Result<TcpStream> {
+        match self {
+            Self::Listening(listener) => listener.accept().await.map(|(stream, _)| stream),
+            Self::Reserved(_) | Self::Released => std::future::pending().await,
+        }
+    }
+}
+
+/// Binds the port without listening on it: connections are refused and no other process gets the port.
+fn reserve(addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.bind(&addr.into())?;
     Ok(socket)
 }
 
-/// Begins to listen on a reserved port. It needs the runtime's context.
-pub(crate) fn listen(socket: Socket) -> io::Result<TcpListener> {
+/// Begins to listen on a reserved port. It must be called in the context of the runtime.
+fn begin_to_listen(socket: Socket) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket.into())
 }
 
-/// Accepts and serves until it is told to stop.
-pub(crate) async fn run(
-    server: Arc<Server>,
-    addr: SocketAddr,
-    listener: TcpListener,
-    mut commands: UnboundedReceiver<Command>,
-) {
-    let mut listener = Some(listener);
-    let mut reserved = None;
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = accept(listener.as_ref()) => match accepted {
-                Ok(stream) => {
-                    let server = Arc::clone(&server);
-                    connections.spawn(async move {
-                        let _open = Open::begin(&server);
-                        // How a connection ends is the client's affair or a fault rule's; nobody waits to hear it.
-                        let _ = serve(&server, stream).await;
-                    });
-                }
-                // Out of file descriptors, most likely: let some connections end first.
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-            },
-            Some(_) = connections.join_next() => {}
-            command = commands.recv() => match command {
-                Some(Command::Pause(done)) => {
-                    listener = None;
-                    connections.shutdown().await;
-                    if reserved.is_none() {
-                        reserved = reserve(addr).ok();
-                    }
-                    let _ = done.send(Ok(()));
-                }
-                Some(Command::Resume(done)) => {
-                    if listener.is_none() {
-                        let socket = reserved.take().map_or_else(|| reserve(addr), Ok);
-                        match socket.and_then(listen) {
-                            Ok(again) => listener = Some(again),
-                            Err(error) => {
-                                let _ = done.send(Err(error));
-                                continue;
-                            }
-                        }
-                    }
-                    let _ = done.send(Ok(()));
-                }
-                Some(Command::Stop(done)) => {
-                    drop(listener);
-                    connections.shutdown().await;
-                    let _ = done.send(());
-                    return;
-                }
-                None => return,
-            },
-        }
-    }
-}
-
-async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
-    match listener {
-        Some(listener) => listener.accept().await.map(|(stream, _)| stream),
-        None => std::future::pending().await,
-    }
-}
-
-async fn serve(
+async fn serve_connection(
     server: &Arc<Server>,
+    tls: Option<TlsAcceptor>,
     stream: TcpStream,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
     let number = server.connections_accepted.fetch_add(1, Ordering::Relaxed) + 1;
-    let stream = stream.into_std()?;
-    let connection = Arc::new(Connection { number, socket: stream.try_clone()? });
-    let stream = TcpStream::from_std(stream)?;
+    let OpenedConnection { connection, stream } = Connection::open(number, stream)?;
+    let connection = Arc::new(connection);
     let service = service_fn(|request| handler::handle(Arc::clone(server), Arc::clone(&connection), request));
-    match &server.tls {
+    match tls {
         None => http1::Builder::new().serve_connection(TokioIo::new(stream), service).await?,
-        Some(tls) => {
-            let stream = tls.acceptor.accept(stream).await?;
+        Some(acceptor) => {
+            let stream = acceptor.accept(stream).await?;
             http1::Builder::new().serve_connection(TokioIo::new(stream), service).await?;
         }
     }
     Ok(())
 }
 
-/// A connection that counts as open until it is dropped.
-struct Open(Arc<Server>);
+/// Counts a connection as open until it is dropped.
+struct OpenGuard(Arc<Server>);
 
-impl Open {
-    fn begin(server: &Arc<Server>) -> Self {
+impl OpenGuard {
+    fn new(server: &Arc<Server>) -> Self {
         server.connections_open.fetch_add(1, Ordering::Relaxed);
         server.notify();
         Self(Arc::clone(server))
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenGuard {
     fn drop(&mut self) {
         self.0.connections_open.fetch_sub(1, Ordering::Relaxed);
         self.0.notify();

@@ -1,9 +1,9 @@
-//! The names the service accepts for log groups and log streams.
+//! Checks the names of log groups and log streams.
 
 use crate::error::ServiceError;
 use crate::limits::NAME_CHARS;
 
-/// Refuses what is not a log group's name: 1 to 512 of `[.\-_/#A-Za-z0-9]`.
+/// Refuses a wrong name of a log group. Allowed are 1 to 512 of `[.\-_/#A-Za-z0-9]`.
 pub(crate) fn check_group(member: &str, name: &str) -> Result<(), ServiceError> {
     check_length(member, name)?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | '#');
@@ -17,7 +17,7 @@ pub(crate) fn check_group(member: &str, name: &str) -> Result<(), ServiceError> 
     ))
 }
 
-/// Refuses what is not a log stream's name: 1 to 512 characters, no `:` and no `*`.
+/// Refuses a wrong name of a log stream. Allowed are 1 to 512 characters except `:` and `*`.
 pub(crate) fn check_stream(member: &str, name: &str) -> Result<(), ServiceError> {
     check_length(member, name)?;
     if name.contains([':', '*']) {
@@ -58,7 +58,7 @@ mod tests {
             assert!(check_group("logGroupName", good).is_ok(), "{good} was refused");
         }
         for bad in ["", "a b", "a:b", "a*", "ä", "a$", &"g".repeat(513)] {
-            assert!(check_group("logGroupName", bad).is_err(), "{bad} was taken");
+            assert!(check_group("logGroupName", bad).is_err(), "{bad} was accepted");
         }
     }
 
@@ -68,7 +68,7 @@ mod tests {
             assert!(check_stream("logStreamName", good).is_ok(), "{good} was refused");
         }
         for bad in ["", "a:b", "a*", &"ü".repeat(513)] {
-            assert!(check_stream("logStreamName", bad).is_err(), "{bad} was taken");
+            assert!(check_stream("logStreamName", bad).is_err(), "{bad} was accepted");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What an endpoint is started with.
+//! The settings of an endpoint.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -7,26 +7,26 @@ use crate::faults::Rule;
 /// The settings of one [`Local`](crate::Local).
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where to listen. It must be a loopback address; port 0 takes a free port. Default `127.0.0.1:0`.
+    /// The address to listen on. It must be a loopback address; port 0 takes a free port. Default `127.0.0.1:0`.
     pub listen: SocketAddr,
-    /// The one access key id that is known. Default `test`.
+    /// The access key id that is accepted. Default `test`.
     pub access_key: String,
-    /// Its secret access key. Default `test`.
+    /// The secret access key of `access_key`. Default `test`.
     pub secret_key: String,
-    /// Serve HTTPS with a certificate made at the start, instead of HTTP; see
+    /// True to serve HTTPS instead of HTTP, with a certificate that is made at the start; see
     /// [`Local::certificate_pem`](crate::Local::certificate_pem). Default `false`.
     pub tls: bool,
-    /// Count events and requests, and keep neither; for benches. Default `false`.
+    /// True to count events and requests, and keep neither; for benches. Default `false`.
     pub discard: bool,
-    /// The fault rules to begin with. Default none.
+    /// The fault rules at the start. Default none.
     pub faults: Vec<Rule>,
-    /// Milliseconds by which this endpoint's clock is ahead of the machine's (negative: behind). The signature's age,
-    /// the age of events, ingestion times and the `Date` header all follow it. Default 0.
+    /// Milliseconds by which the endpoint's clock is ahead of the machine's clock (negative: behind). This clock
+    /// decides the age of signatures and events, the ingestion times and the `Date` header. Default 0.
     pub clock_offset_ms: i64,
-    /// How many [`RequestRecord`](crate::RequestRecord)s are kept; past it the oldest go. Default 200,000; none with
-    /// `discard`. The counters count on.
+    /// The most [`RequestRecord`](crate::RequestRecord)s that are kept; a new record then replaces the oldest. The
+    /// counters are not limited. Default 200,000; with `discard` none are kept.
     pub request_log_cap: usize,
-    /// Threads that serve requests, at least 1. Default 2.
+    /// Number of threads that serve requests, at least 1. Default 2.
     pub worker_threads: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Answers: what the service, a proxy, or a broken network would send back.
+//! Responses of the service, of a proxy and of a broken network.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,25 +14,30 @@ use tokio::time::Sleep;
 
 use crate::error::ServiceError;
 
-/// Time for the first half of a cut answer to leave before the connection is closed.
+/// The time between the first half of a cut response and the end of the connection, so that the client gets the half.
 const CUT_AFTER: Duration = Duration::from_millis(20);
 
-/// A body that is whole, or that stops in the middle.
+/// The body of a response, whole or cut in the middle.
 pub(crate) enum Body {
-    /// All of it.
+    /// The whole body.
     Whole(Option<Bytes>),
-    /// This much, then the connection breaks.
-    Cut(Option<Bytes>, Option<Pin<Box<Sleep>>>),
+    /// A part of the body; then the connection breaks.
+    Cut {
+        /// `None` after the part was sent.
+        part: Option<Bytes>,
+        /// The time before the connection breaks; it begins after the part was sent.
+        delay: Option<Pin<Box<Sleep>>>,
+    },
 }
 
-/// The body was not finished on purpose.
+/// A fault rule cut the body.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer was cut by a fault rule")]
-pub(crate) struct Cut;
+#[error("the response was cut by a fault rule")]
+pub(crate) struct BodyCut;
 
 impl hyper::body::Body for Body {
     type Data = Bytes;
-    type Error = Cut;
+    type Error = BodyCut;
 
     fn poll_frame(
         self: Pin<&mut Self>,
@@ -40,11 +45,11 @@ impl hyper::body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Cut(half, sleep) => match half.take() {
-                Some(half) => Poll::Ready(Some(Ok(Frame::data(half)))),
+            Self::Cut { part, delay } => match part.take() {
+                Some(part) => Poll::Ready(Some(Ok(Frame::data(part)))),
                 None => {
-                    let sleep = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(CUT_AFTER)));
-                    sleep.as_mut().poll(cx).map(|()| Some(Err(Cut)))
+                    let delay = delay.get_or_insert_with(|| Box::pin(tokio::time::sleep(CUT_AFTER)));
+                    delay.as_mut().poll(cx).map(|()| Some(Err(BodyCut)))
                 }
             },
         }
@@ -57,17 +62,17 @@ impl hyper::body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Cut(..) => SizeHint::default(),
+            Self::Cut { .. } => SizeHint::default(),
         }
     }
 }
 
-/// An answer of the service: 200 and the operation's result.
+/// Makes the service's response to a successful call: 200 and the result.
 pub(crate) fn success(json: Vec<u8>, now: SystemTime) -> Response<Body> {
     service(200, json, now)
 }
 
-/// An answer of the service: an error.
+/// Makes the service's response to a refused call.
 pub(crate) fn error(error: &ServiceError, now: SystemTime) -> Response<Body> {
     let body = json!({"__type": error.code, "message": error.message});
     let mut response = service(error.status, body.to_string().into_bytes(), now);
@@ -77,19 +82,19 @@ pub(crate) fn error(error: &ServiceError, now: SystemTime) -> Response<Body> {
     response
 }
 
-/// The whole answer's headers and half of its body; then the connection breaks.
+/// Cuts a response: the client gets all headers and half of the body; then the connection breaks.
 pub(crate) fn cut(whole: Response<Body>) -> Response<Body> {
     let (mut head, body) = whole.into_parts();
     let bytes = match body {
         Body::Whole(Some(bytes)) if !bytes.is_empty() => bytes,
-        // An answer without a body has no middle; this one then pretends to have one.
+        // A response without a body has no middle, so it gets a short body.
         _ => Bytes::from_static(b"{}"),
     };
     head.headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-    Response::from_parts(head, Body::Cut(Some(bytes.slice(..bytes.len() / 2)), None))
+    Response::from_parts(head, Body::Cut { part: Some(bytes.slice(..bytes.len() / 2)), delay: None })
 }
 
-/// A page as a proxy between the client and the service gives it.
+/// Makes the page that a proxy between the client and the service would send.
 pub(crate) fn html(status: u16, now: SystemTime) -> Response<Body> {
     let status = status_code(status);
     let page = format!(
@@ -102,7 +107,7 @@ pub(crate) fn html(status: u16, now: SystemTime) -> Response<Body> {
     response
 }
 
-/// A status and nothing else.
+/// Makes a response without a body.
 pub(crate) fn empty(status: u16, now: SystemTime) -> Response<Body> {
     let mut response = Response::new(Body::Whole(None));
     *response.status_mut() = status_code(status);
@@ -110,7 +115,7 @@ pub(crate) fn empty(status: u16, now: SystemTime) -> Response<Body> {
     response
 }
 
-/// An answer of the control paths: any JSON.
+/// Makes a response of the control paths: any JSON.
 pub(crate) fn control(status: u16, body: &serde_json::Value, now: SystemTime) -> Response<Body> {
     let mut response = empty(status, now);
     *response.body_mut() = Body::Whole(Some(Bytes::from(format!("{body:#}\n"))));
@@ -132,11 +137,11 @@ fn service(status: u16, body: Vec<u8>, now: SystemTime) -> Response<Body> {
 fn request_id() -> HeaderValue {
     let id = format!("{:032x}", fastrand::u128(..));
     let id = format!("{}-{}-{}-{}-{}", &id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]);
-    HeaderValue::try_from(id).expect("hexadecimal digits are a header value")
+    HeaderValue::try_from(id).expect("hexadecimal digits are a valid header value")
 }
 
 fn date(now: SystemTime) -> HeaderValue {
-    HeaderValue::try_from(httpdate::fmt_http_date(now)).expect("a date is a header value")
+    HeaderValue::try_from(httpdate::fmt_http_date(now)).expect("a date is a valid header value")
 }
 
 fn status_code(status: u16) -> StatusCode {

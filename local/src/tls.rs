@@ -1,7 +1,8 @@
-//! TLS: what the endpoint shows to its clients, made anew at each start.
+//! TLS: a certificate that is made at each start.
 //!
-//! Promises: the certificate is good for `localhost`, for 127.0.0.1 and for the address listened on, and for whoever
-//! trusts it alone; its key never leaves the process. HTTP/1.1 is all that is spoken inside.
+//! The certificate is valid for `localhost`, for 127.0.0.1 and for the address that the endpoint listens on. It signs
+//! itself, so a client must be configured to trust it. Its key never leaves the process. Inside TLS, only HTTP/1.1 is
+//! offered.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -12,15 +13,15 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
-/// One certificate and its key.
+/// The certificate and its key.
 pub(crate) struct Tls {
     /// Does the handshakes.
     pub acceptor: TlsAcceptor,
-    /// The certificate as a client wants it, to trust it.
+    /// The certificate in the form that a client needs to trust it.
     pub certificate_pem: String,
 }
 
-/// Why there is no certificate.
+/// The certificate could not be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     #[error(transparent)]
@@ -30,7 +31,7 @@ pub(crate) enum TlsError {
 }
 
 impl Tls {
-    /// Makes a key and a certificate that it signs itself.
+    /// Makes a key and a self-signed certificate.
     pub fn new(listen: IpAddr) -> Result<Self, TlsError> {
         let mut names = vec!["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string(), listen.to_string()];
         names.dedup();

@@ -1,13 +1,19 @@
-//! Faults on demand: what a rule may say, which requests it is about, and what it makes of them.
+//! Faults on demand: rules that make requests fail.
 //!
-//! `rule.rs` is the vocabulary, in Rust and in JSON; `glob.rs` the patterns; `table.rs` the rules in force, which
-//! it asks in their order for every request.
+//! - `effect.rs`: the effects that a rule can have.
+//! - `rule.rs`: one rule, made of patterns, bounds and an effect, and the check of its values.
+//! - `rule_json.rs`: the JSON form of a rule.
+//! - `token_bucket.rs`: the rate limit of a throttling rule.
+//! - `table.rs`: the rules in force; it decides what happens to a request.
 
-mod glob;
+mod effect;
 mod rule;
+mod rule_json;
 mod table;
+mod token_bucket;
 
-pub(crate) use glob::matches as glob_matches;
-pub use rule::{Effect, Reject, ResetWhen, Rule, RuleError, parse_rules};
-pub(crate) use table::FaultTable;
+pub use effect::{Effect, Reject, ResetWhen};
+pub use rule::{Rule, RuleError};
+pub use rule_json::parse_rules;
+pub(crate) use table::{Action, FaultTable};
 pub use table::{RuleId, RuleStatus};

@@ -1,40 +1,75 @@
-//! The rules in force, asked in their order for every request.
+//! The rules in force. For each request they are evaluated in the order in which they were set.
 //!
-//! Promises: rules are asked in the order in which they were set; a delay adds up and the asking goes on; the first
-//! other rule that fires decides; a rule fires no more often, no earlier and no later than its bounds say.
+//! Delays add up, and the evaluation continues after a delay. The first rule with another effect decides. A rule fires
+//! within its bounds only: `count`, `share`, `after_ms` and `for_ms`.
 
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::glob;
-use super::rule::{Effect, Rule, RuleError};
+use super::effect::{Effect, Reject, ResetWhen};
+use super::rule::{Rule, RuleError};
+use super::token_bucket::TokenBucket;
+use crate::glob;
+use crate::operation::PUT_LOG_EVENTS;
 
-/// Names a rule that was set, so that it can be removed.
+/// The id of a rule that was set. It serves to remove the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct RuleId(pub u64);
 
-/// A rule in force and what it has done.
+/// A rule in force and its counters.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RuleStatus {
-    /// The rule's name.
+    /// The rule's id.
     pub id: RuleId,
-    /// How many requests fitted its patterns while it was in force.
+    /// Requests that the rule matched while it was in force.
     pub matched: u64,
-    /// How many of them it did something to.
+    /// Matched requests that the rule had an effect on.
     pub fired: u64,
     /// The rule.
     pub rule: Rule,
 }
 
-/// What the rules make of one request.
+/// The decision of all rules about one request.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Plan {
-    /// How long the request waits first.
+    /// The delay before the action.
     pub delay: Duration,
-    /// What then happens to it in place of, or besides, what it asked for. Never a delay.
-    pub effect: Option<Effect>,
+    /// The action after the delay.
+    pub action: Action,
+}
+
+/// The action on one request after all delays.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum Action {
+    /// Carries the operation out and sends its response.
+    #[default]
+    Proceed,
+    /// See [`Effect::Error`].
+    Error { code: String, status: u16, message: String },
+    /// See [`Effect::Hang`].
+    Hang,
+    /// See [`Effect::Reset`].
+    Reset(ResetWhen),
+    /// See [`Effect::CutResponse`].
+    CutResponse,
+    /// See [`Effect::Html`].
+    Html(u16),
+    /// See [`Effect::Empty`].
+    Empty(u16),
+    /// See [`Effect::Reject`].
+    Reject(Reject),
+}
+
+/// The result of one rule that matched a request.
+enum RuleResult {
+    /// The rule does nothing to this request.
+    NotFired,
+    /// The request waits, and the following rules are evaluated.
+    Delay(Duration),
+    /// The rule decides.
+    Act(Action),
 }
 
 /// All rules in force.
@@ -51,43 +86,34 @@ struct ActiveRule {
     matched: u64,
     fired: u64,
     random: fastrand::Rng,
-    /// For [`Effect::ThrottlePerSecond`]: the tokens there were at that time.
-    tokens: f64,
-    filled_at: Instant,
+    /// The limiter of [`Effect::ThrottlePerSecond`]; empty for every other effect.
+    throttle: TokenBucket,
 }
 
 impl FaultTable {
-    /// Sets a rule after those that are there. Its times count from `now`.
+    /// Adds a rule at the end. Its times count from `now`.
     pub fn add(&mut self, rule: Rule, now: Instant) -> Result<RuleId, RuleError> {
         rule.check()?;
         self.last_id += 1;
         let id = RuleId(self.last_id);
         let random = rule.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
-        let tokens = match rule.effect {
-            Effect::ThrottlePerSecond(rate) => capacity(rate),
+        let tokens_per_second = match rule.effect {
+            Effect::ThrottlePerSecond(rate) => rate,
             _ => 0.0,
         };
-        self.rules.push(ActiveRule {
-            id,
-            rule,
-            set_at: now,
-            matched: 0,
-            fired: 0,
-            random,
-            tokens,
-            filled_at: now,
-        });
+        let throttle = TokenBucket::new(tokens_per_second, now);
+        self.rules.push(ActiveRule { id, rule, set_at: now, matched: 0, fired: 0, random, throttle });
         Ok(id)
     }
 
-    /// Sets these rules in place of those that are there; when one is not sound nothing changes.
+    /// Replaces all rules. When one of the new rules is wrong, nothing changes.
     pub fn replace(&mut self, rules: Vec<Rule>, now: Instant) -> Result<Vec<RuleId>, RuleError> {
         rules.iter().try_for_each(Rule::check)?;
         self.clear();
         rules.into_iter().map(|rule| self.add(rule, now)).collect()
     }
 
-    /// Removes a rule; `false` when there is none of this name.
+    /// Removes a rule; returns false when no rule has this id.
     pub fn remove(&mut self, id: RuleId) -> bool {
         let before = self.rules.len();
         self.rules.retain(|active| active.id != id);
@@ -99,7 +125,7 @@ impl FaultTable {
         self.rules.clear();
     }
 
-    /// The rules in their order and what each has done.
+    /// Returns the rules in their order, with their counters.
     pub fn status(&self) -> Vec<RuleStatus> {
         let status = |active: &ActiveRule| RuleStatus {
             id: active.id,
@@ -110,21 +136,21 @@ impl FaultTable {
         self.rules.iter().map(status).collect()
     }
 
-    /// Asks the rules what is to happen to a request. An empty group or stream means that the request names none.
+    /// Decides what happens to a request. An empty group or stream means that the request names none.
     pub fn plan(&mut self, operation: &str, group: &str, stream: &str, now: Instant) -> Plan {
         let mut plan = Plan::default();
         for active in &mut self.rules {
-            if !active.is_about(operation, group, stream, now) {
+            if !active.matches(operation, group, stream, now) {
                 continue;
             }
             active.matched += 1;
             match active.fire(now) {
-                Some(Effect::DelayMs(delay_ms)) => plan.delay += Duration::from_millis(delay_ms),
-                Some(effect) => {
-                    plan.effect = Some(effect);
+                RuleResult::NotFired => {}
+                RuleResult::Delay(delay) => plan.delay += delay,
+                RuleResult::Act(action) => {
+                    plan.action = action;
                     break;
                 }
-                None => {}
             }
         }
         plan
@@ -132,63 +158,56 @@ impl FaultTable {
 }
 
 impl ActiveRule {
-    fn is_about(&self, operation: &str, group: &str, stream: &str, now: Instant) -> bool {
+    fn matches(&self, operation: &str, group: &str, stream: &str, now: Instant) -> bool {
         let age = now.saturating_duration_since(self.set_at);
         let in_force = age >= Duration::from_millis(self.rule.after_ms)
             && self.rule.for_ms.is_none_or(|for_ms| age < Duration::from_millis(for_ms))
             && self.rule.count.is_none_or(|count| self.fired < count);
-        let rejects_elsewhere = matches!(self.rule.effect, Effect::Reject(_)) && operation != "PutLogEvents";
+        let has_nothing_to_reject =
+            matches!(self.rule.effect, Effect::Reject(_)) && operation != PUT_LOG_EVENTS;
         in_force
-            && !rejects_elsewhere
-            && self.rule.operation.as_deref().is_none_or(|wanted| wanted == operation)
+            && !has_nothing_to_reject
+            && self.rule.operation.as_deref().is_none_or(|required| required == operation)
             && glob::matches(&self.rule.group, group)
             && glob::matches(&self.rule.stream, stream)
     }
 
-    /// Draws the share and asks the effect itself; `None` when the request goes on untouched.
-    fn fire(&mut self, now: Instant) -> Option<Effect> {
+    /// Draws the share and evaluates the effect.
+    fn fire(&mut self, now: Instant) -> RuleResult {
         if self.rule.share < 1.0 && self.random.f64() >= self.rule.share {
-            return None;
+            return RuleResult::NotFired;
         }
-        let effect = match self.rule.effect {
-            Effect::ThrottlePerSecond(rate) => {
-                if self.take_token(rate, now) {
-                    return None;
-                }
-                error("ThrottlingException", "Rate exceeded")
+        let action = match &self.rule.effect {
+            Effect::DelayMs(delay_ms) => {
+                self.fired += 1;
+                return RuleResult::Delay(Duration::from_millis(*delay_ms));
             }
+            Effect::ThrottlePerSecond(_) if self.throttle.try_take(now) => return RuleResult::NotFired,
+            Effect::ThrottlePerSecond(_) => error("ThrottlingException", "Rate exceeded"),
             Effect::DenyThenAllowMs { period_ms } => {
                 let age_ms = now.saturating_duration_since(self.set_at).as_millis();
-                if (age_ms / u128::from(period_ms)) % 2 == 1 {
-                    return None;
+                if (age_ms / u128::from(*period_ms)) % 2 == 1 {
+                    return RuleResult::NotFired;
                 }
                 error("AccessDeniedException", "Access is denied for now")
             }
-            ref effect => effect.clone(),
+            Effect::Error { code, status, message } => {
+                Action::Error { code: code.clone(), status: *status, message: message.clone() }
+            }
+            Effect::Hang => Action::Hang,
+            Effect::Reset(when) => Action::Reset(*when),
+            Effect::CutResponse => Action::CutResponse,
+            Effect::Html(status) => Action::Html(*status),
+            Effect::Empty(status) => Action::Empty(*status),
+            Effect::Reject(reject) => Action::Reject(*reject),
         };
         self.fired += 1;
-        Some(effect)
-    }
-
-    fn take_token(&mut self, rate: f64, now: Instant) -> bool {
-        let elapsed = now.saturating_duration_since(self.filled_at).as_secs_f64();
-        self.tokens = (self.tokens + elapsed * rate).min(capacity(rate));
-        self.filled_at = now;
-        let enough = self.tokens >= 1.0;
-        if enough {
-            self.tokens -= 1.0;
-        }
-        enough
+        RuleResult::Act(action)
     }
 }
 
-/// One second's worth of tokens, and at least one, so that a rate below one a second lets some through.
-fn capacity(rate: f64) -> f64 {
-    if rate > 0.0 { rate.max(1.0) } else { 0.0 }
-}
-
-fn error(code: &str, message: &str) -> Effect {
-    Effect::Error { code: code.to_owned(), status: 400, message: message.to_owned() }
+fn error(code: &str, message: &str) -> Action {
+    Action::Error { code: code.to_owned(), status: 400, message: message.to_owned() }
 }
 
 #[cfg(test)]
@@ -202,19 +221,19 @@ mod tests {
     }
 
     fn code(plan: &Plan) -> &str {
-        match &plan.effect {
-            Some(Effect::Error { code, .. }) => code,
-            Some(_) => "other",
-            None => "",
+        match &plan.action {
+            Action::Error { code, .. } => code,
+            Action::Proceed => "",
+            _ => "other",
         }
     }
 
     #[test]
-    fn patterns_and_operation_pick_the_requests() {
+    fn patterns_and_operation_select_the_requests() {
         let now = Instant::now();
         let mut table =
             table(vec![Rule::hang().group("/denied/*").stream("s?").operation("PutLogEvents")], now);
-        assert!(table.plan("PutLogEvents", "/denied/a", "s1", now).effect.is_some());
+        assert_eq!(table.plan("PutLogEvents", "/denied/a", "s1", now).action, Action::Hang);
         for (operation, group, stream) in [
             ("CreateLogStream", "/denied/a", "s1"),
             ("PutLogEvents", "/ok", "s1"),
@@ -254,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_fires_for_about_that_share_and_the_same_way_for_the_same_seed() {
+    fn a_share_fires_for_about_that_share_and_repeats_with_the_same_seed() {
         let now = Instant::now();
         let run = |share| {
             let mut table = table(vec![Rule::error("A", 400).share(share, 42)], now);
@@ -269,12 +288,12 @@ mod tests {
     }
 
     #[test]
-    fn a_throttle_lets_its_rate_through_and_no_more() {
+    fn a_throttle_passes_its_rate_and_no_more() {
         let now = Instant::now();
         let mut table = table(vec![Rule::throttle_per_second(10.0)], now);
         let mut passed = |ms: u64, n: usize| {
             let at = now + Duration::from_millis(ms);
-            (0..n).filter(|_| table.plan("PutLogEvents", "g", "s", at).effect.is_none()).count()
+            (0..n).filter(|_| table.plan("PutLogEvents", "g", "s", at).action == Action::Proceed).count()
         };
         assert_eq!(passed(0, 30), 10, "a second's worth at once");
         assert_eq!(passed(0, 1), 0);
@@ -283,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn flapping_denies_in_odd_periods_and_allows_in_even_ones() {
+    fn deny_then_allow_denies_in_odd_periods_and_allows_in_even_ones() {
         let now = Instant::now();
         let mut table = table(vec![Rule::deny_then_allow_ms(100)], now);
         let mut at =
@@ -293,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_rule_does_nothing_and_an_unsound_one_changes_nothing() {
+    fn a_removed_rule_does_nothing_and_a_wrong_one_changes_nothing() {
         let now = Instant::now();
         let mut table = table(vec![Rule::hang()], now);
         assert!(table.replace(vec![Rule::html(99)], now).is_err());

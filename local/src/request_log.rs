@@ -1,28 +1,30 @@
-//! What was asked and how it ended: a bounded log of requests, and counters that never forget.
+//! A bounded log of the requests and their outcomes, and counters over all requests.
+//!
+//! The counters also count the requests that the log no longer holds.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::faults::glob_matches;
+use crate::glob;
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The operation was carried out and its result was sent.
     Ok,
-    /// One of the service's own rules refused it.
+    /// The service refused the request.
     Refused {
         /// HTTP status.
         status: u16,
         /// Exception name.
         code: String,
     },
-    /// A fault rule decided.
+    /// A fault rule decided the outcome.
     Fault {
-        /// `error`, `hang`, `reset_before`, `reset_after`, `cut_response`, `html` or `empty`. A throttle and a flapping
-        /// denial are `error` too.
+        /// `error`, `hang`, `reset_before`, `reset_after`, `cut_response`, `html` or `empty`. `throttle_per_second` and
+        /// `deny_then_allow_ms` count as `error` too.
         name: &'static str,
         /// Exception name, for `error`.
         code: Option<String>,
@@ -30,12 +32,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Whether the client was told that it succeeded (a partial rejection is a success).
+    /// Returns true when the client got a success response. A partial rejection is a success.
     pub fn is_ok(&self) -> bool {
         matches!(self, Self::Ok)
     }
 
-    /// The exception's name, or else the fault's; `Ok` for a success. [`Counters::errors`] are counted by it.
+    /// Returns the name of the exception, or else the name of the fault; `Ok` for a success. It is the key of
+    /// [`Counters::errors`].
     pub fn code(&self) -> &str {
         match self {
             Self::Ok => "Ok",
@@ -45,47 +48,47 @@ impl Outcome {
     }
 }
 
-/// One request, recorded in the moment its end was decided.
+/// One request, recorded when its outcome was decided.
 #[derive(Clone, Debug)]
 pub struct RequestRecord {
-    /// Operation, such as `PutLogEvents`; as the client wrote it when it is unknown.
+    /// Operation, such as `PutLogEvents`; an unknown operation is recorded as the client sent it.
     pub operation: String,
-    /// Log group it names, or empty; a request without a good signature is not asked.
+    /// Log group that the request names, or empty. It is empty too when the signature is invalid.
     pub group: String,
-    /// Log stream it names, or empty, likewise.
+    /// Log stream that the request names, or empty. It is empty too when the signature is invalid.
     pub stream: String,
-    /// When its body had been read.
+    /// The time at which the whole body had been read.
     pub at: Instant,
-    /// Events it carried.
+    /// Events in the request.
     pub events: usize,
-    /// Events taken; less than `events` when some were rejected.
+    /// Events accepted; fewer than `events` when some were rejected.
     pub taken_events: usize,
-    /// Bytes of all its events as the service counts a batch: the messages plus 26 an event.
+    /// Bytes of all its events as the service counts a batch: the bytes of the messages plus 26 per event.
     pub counted_bytes: usize,
-    /// Bytes of its body on the wire.
+    /// Bytes of the body on the wire.
     pub body_bytes: usize,
-    /// Its `Content-Encoding`, if any.
+    /// The `Content-Encoding` header, if any.
     pub content_encoding: Option<String>,
-    /// Whether it was marked `x-amzn-logs-format: json/emf`.
+    /// True when the request has the header `x-amzn-logs-format: json/emf`.
     pub emf: bool,
-    /// How it ended.
+    /// The outcome of the request.
     pub outcome: Outcome,
-    /// The connection it came over, counted from 1 in the order of acceptance.
+    /// The number of the connection, counted from 1 in the order of acceptance.
     pub connection: u64,
 }
 
 /// Sums over requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
-    /// Requests, whatever became of them.
+    /// Requests with any outcome.
     pub requests: u64,
-    /// Requests that were told they succeeded.
+    /// Requests that got a success response.
     pub successes: u64,
-    /// The others, by exception or fault name (see [`Outcome::code`]).
+    /// All other requests, by the name of the exception or the fault (see [`Outcome::code`]).
     pub errors: BTreeMap<String, u64>,
-    /// Events taken.
+    /// Events accepted.
     pub events: u64,
-    /// Bytes of the events taken, as the service counts them.
+    /// Bytes of the accepted events, as the service counts a batch.
     pub counted_bytes: u64,
     /// Bytes of all bodies on the wire.
     pub body_bytes: u64,
@@ -104,7 +107,7 @@ impl Counters {
         self.body_bytes += other.body_bytes;
     }
 
-    fn count(&mut self, record: &RequestRecord, taken_bytes: usize) {
+    fn count(&mut self, record: &RequestRecord, accepted_bytes: usize) {
         self.requests += 1;
         if record.outcome.is_ok() {
             self.successes += 1;
@@ -112,46 +115,46 @@ impl Counters {
             *self.errors.entry(record.outcome.code().to_owned()).or_default() += 1;
         }
         self.events += record.taken_events as u64;
-        self.counted_bytes += taken_bytes as u64;
+        self.counted_bytes += accepted_bytes as u64;
         self.body_bytes += record.body_bytes as u64;
     }
 }
 
 /// The log and the counters.
-pub(crate) struct Ledger {
+pub(crate) struct RequestLog {
     records: VecDeque<RequestRecord>,
-    cap: usize,
-    /// By group, then operation: there are many groups and few operations.
+    max_records: usize,
+    /// By group, then by operation: there are many groups and few operations.
     counters: HashMap<String, BTreeMap<String, Counters>>,
 }
 
-impl Ledger {
-    /// An empty one that keeps at most `cap` records.
-    pub fn new(cap: usize) -> Self {
-        Self { records: VecDeque::new(), cap, counters: HashMap::new() }
+impl RequestLog {
+    /// Makes an empty log that keeps at most `max_records` records.
+    pub fn new(max_records: usize) -> Self {
+        Self { records: VecDeque::new(), max_records, counters: HashMap::new() }
     }
 
-    /// Records a request. `taken_bytes` are the counted bytes of the events that were taken.
-    pub fn record(&mut self, record: RequestRecord, taken_bytes: usize) {
-        self.counters_of(&record.group, &record.operation).count(&record, taken_bytes);
-        if self.cap == 0 {
+    /// Records a request. `accepted_bytes` are the bytes of the accepted events, as the service counts a batch.
+    pub fn record(&mut self, record: RequestRecord, accepted_bytes: usize) {
+        self.counters_mut(&record.group, &record.operation).count(&record, accepted_bytes);
+        if self.max_records == 0 {
             return;
         }
-        if self.records.len() == self.cap {
+        if self.records.len() == self.max_records {
             self.records.pop_front();
         }
         self.records.push_back(record);
     }
 
-    /// The records that are kept, oldest first.
+    /// Returns the kept records, oldest first.
     pub fn records(&self) -> impl Iterator<Item = &RequestRecord> {
         self.records.iter()
     }
 
-    /// Sums over the requests of one operation (`*`: any) to groups that fit a pattern.
+    /// Sums over the requests of one operation (`*` for any) to the groups that match a pattern.
     pub fn sum(&self, operation: &str, group_pattern: &str) -> Counters {
         let mut sum = Counters::default();
-        let groups = self.counters.iter().filter(|(group, _)| glob_matches(group_pattern, group));
+        let groups = self.counters.iter().filter(|(group, _)| glob::matches(group_pattern, group));
         for (name, counters) in groups.flat_map(|(_, operations)| operations) {
             if operation == "*" || operation == name {
                 sum.add(counters);
@@ -169,7 +172,7 @@ impl Ledger {
         sums
     }
 
-    /// Sums by group over all operations; requests that name no group are left out.
+    /// Sums by group over all operations. Requests that name no group are omitted.
     pub fn by_group(&self) -> BTreeMap<String, Counters> {
         let sum = |operations: &BTreeMap<String, Counters>| {
             operations.values().fold(Counters::default(), |mut sum, counters| {
@@ -184,8 +187,8 @@ impl Ledger {
             .collect()
     }
 
-    fn counters_of(&mut self, group: &str, operation: &str) -> &mut Counters {
-        // Looked up by reference first: the hot path allocates no key.
+    fn counters_mut(&mut self, group: &str, operation: &str) -> &mut Counters {
+        // The lookup by reference comes first, so that the hot path allocates no key.
         if !self.counters.get(group).is_some_and(|operations| operations.contains_key(operation)) {
             self.counters
                 .entry(group.to_owned())
@@ -195,7 +198,7 @@ impl Ledger {
         self.counters
             .get_mut(group)
             .and_then(|operations| operations.get_mut(operation))
-            .expect("it was put there two lines above")
+            .expect("the entry was inserted above")
     }
 }
 
@@ -222,32 +225,32 @@ mod tests {
 
     #[test]
     fn the_log_is_bounded_and_the_counters_are_not() {
-        let mut ledger = Ledger::new(2);
+        let mut log = RequestLog::new(2);
         for _ in 0..3 {
-            ledger.record(record("PutLogEvents", "/a", Outcome::Ok), 60);
+            log.record(record("PutLogEvents", "/a", Outcome::Ok), 60);
         }
-        assert_eq!(ledger.records().count(), 2);
-        let sum = ledger.sum("PutLogEvents", "/a");
+        assert_eq!(log.records().count(), 2);
+        let sum = log.sum("PutLogEvents", "/a");
         assert_eq!((sum.requests, sum.successes, sum.events), (3, 3, 6));
         assert_eq!((sum.counted_bytes, sum.body_bytes), (180, 300));
     }
 
     #[test]
     fn counters_are_summed_by_operation_pattern_and_error() {
-        let mut ledger = Ledger::new(0);
+        let mut log = RequestLog::new(0);
         let refused = Outcome::Refused { status: 400, code: "ResourceNotFoundException".to_owned() };
-        ledger.record(record("PutLogEvents", "/a/1", refused), 0);
-        ledger.record(record("PutLogEvents", "/a/2", Outcome::Fault { name: "hang", code: None }), 0);
-        ledger.record(record("CreateLogGroup", "/b", Outcome::Ok), 0);
-        ledger.record(record("DescribeLogGroups", "", Outcome::Ok), 0);
-        let sum = ledger.sum("PutLogEvents", "/a/*");
+        log.record(record("PutLogEvents", "/a/1", refused), 0);
+        log.record(record("PutLogEvents", "/a/2", Outcome::Fault { name: "hang", code: None }), 0);
+        log.record(record("CreateLogGroup", "/b", Outcome::Ok), 0);
+        log.record(record("DescribeLogGroups", "", Outcome::Ok), 0);
+        let sum = log.sum("PutLogEvents", "/a/*");
         assert_eq!((sum.requests, sum.successes), (2, 0));
         assert_eq!(
             sum.errors.into_iter().collect::<Vec<_>>(),
             [("ResourceNotFoundException".to_owned(), 1), ("hang".to_owned(), 1)]
         );
-        assert_eq!(ledger.sum("*", "*").requests, 4);
-        assert_eq!(ledger.by_group().len(), 3);
-        assert_eq!(ledger.by_operation()["PutLogEvents"].requests, 2);
+        assert_eq!(log.sum("*", "*").requests, 4);
+        assert_eq!(log.by_group().len(), 3);
+        assert_eq!(log.by_operation()["PutLogEvents"].requests, 2);
     }
 }

@@ -1,7 +1,10 @@
-//! The one key this endpoint knows, and whether a request was signed with it.
+//! Verifies the signature of a request against the one access key that is known.
 //!
-//! Promises: a request passes only when it was signed with the known key, for the service `logs`, over at least
-//! `host`, `x-amz-date` and `x-amz-target`, over the body as it came, and within 15 minutes of the given clock.
+//! A request passes only when all of this holds:
+//!
+//! - It is signed with the known key, for the service `logs`.
+//! - The signature covers at least `host`, `x-amz-date` and `x-amz-target`, and the body as received.
+//! - Its date is at most 15 minutes from the given time.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,12 +15,12 @@ use time::UtcDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
+use super::sigv4::{self, Authorization, CanonicalRequest, CredentialScope};
 use crate::error::ServiceError;
 use crate::limits::CLOCK_SKEW;
-use crate::sigv4::{self, Authorization, Canonical};
 
-/// A request as it came, before anything is known of its sender.
-pub(crate) struct Signed<'a> {
+/// A request as received, before its signature is verified.
+pub(crate) struct SignedRequest<'a> {
     pub method: &'a str,
     pub path: &'a str,
     pub query: &'a str,
@@ -26,28 +29,30 @@ pub(crate) struct Signed<'a> {
     pub body_hash: [u8; 32],
 }
 
-/// The known key pair.
-pub(crate) struct Keys {
+/// Verifies signatures against the one access key that is known.
+pub(crate) struct SignatureVerifier {
     access_key: String,
     secret_key: String,
-    /// Signing keys by date and region: four HMACs saved a request. Nothing awaits while it is locked.
-    derived: Mutex<HashMap<(String, String), [u8; 32]>>,
+    /// Guards the cache of signing keys, by date and region. It saves four HMACs per request. Never held across an
+    /// await.
+    signing_keys: Mutex<HashMap<(String, String), [u8; 32]>>,
 }
 
-impl Keys {
-    /// A key pair with nothing derived yet.
+impl SignatureVerifier {
+    /// Makes a verifier for this access key.
     pub fn new(access_key: String, secret_key: String) -> Self {
-        Self { access_key, secret_key, derived: Mutex::default() }
+        Self { access_key, secret_key, signing_keys: Mutex::default() }
     }
 
-    /// Verifies a request and returns the region it was signed for.
-    pub fn verify<'a>(&self, request: &Signed<'a>, now: SystemTime) -> Result<&'a str, ServiceError> {
-        let authorization = text(request.headers, header::AUTHORIZATION.as_str()).ok_or_else(|| {
-            ServiceError::new(400, "MissingAuthenticationTokenException", "Missing Authentication Token")
-        })?;
+    /// Verifies a request and returns the region that it was signed for.
+    pub fn verify<'a>(&self, request: &SignedRequest<'a>, now: SystemTime) -> Result<&'a str, ServiceError> {
+        let authorization =
+            header_text(request.headers, header::AUTHORIZATION.as_str()).ok_or_else(|| {
+                ServiceError::new(400, "MissingAuthenticationTokenException", "Missing Authentication Token")
+            })?;
         let incomplete = |message| ServiceError::new(400, "IncompleteSignatureException", message);
         let authorization = Authorization::parse(authorization).map_err(incomplete)?;
-        let date_time = text(request.headers, "x-amz-date").ok_or_else(|| {
+        let date_time = header_text(request.headers, "x-amz-date").ok_or_else(|| {
             incomplete("Authorization header requires existence of 'X-Amz-Date' header.".to_owned())
         })?;
         if authorization.access_key != self.access_key {
@@ -60,7 +65,7 @@ impl Keys {
         check_scope(&authorization, date_time)?;
         check_signed_headers(&authorization.signed_headers, request.headers)?;
         check_age(date_time, now)?;
-        let expected = Canonical {
+        let expected = CanonicalRequest {
             method: request.method,
             path: request.path,
             query: request.query,
@@ -78,10 +83,10 @@ impl Keys {
         Ok(authorization.scope.region)
     }
 
-    fn signing_key(&self, scope: sigv4::Scope<'_>) -> [u8; 32] {
-        let mut derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = (scope.date.to_owned(), scope.region.to_owned());
-        *derived.entry(place).or_insert_with(|| sigv4::signing_key(&self.secret_key, scope))
+    fn signing_key(&self, scope: CredentialScope<'_>) -> [u8; 32] {
+        let mut signing_keys = self.signing_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (scope.date.to_owned(), scope.region.to_owned());
+        *signing_keys.entry(key).or_insert_with(|| sigv4::signing_key(&self.secret_key, scope))
     }
 }
 
@@ -148,24 +153,24 @@ fn invalid(message: impl Into<String>) -> ServiceError {
     ServiceError::new(400, "InvalidSignatureException", message)
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// The form of `X-Amz-Date`.
+/// The format of `X-Amz-Date`.
 const DATE_TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year][month][day]T[hour][minute][second]Z");
 
-/// Nothing for what is not a date and time of that form, in UTC.
+/// Parses a date and time in UTC; returns `None` for any other format.
 fn parse_date_time(text: &str) -> Option<UtcDateTime> {
     UtcDateTime::parse(text, DATE_TIME).ok()
 }
 
-/// As `YYYYMMDDTHHMMSSZ`.
-pub(crate) fn format_date_time(at: UtcDateTime) -> String {
-    at.format(DATE_TIME).expect("a year of four digits has this form")
+/// Formats a time as `YYYYMMDDTHHMMSSZ`.
+pub(crate) fn format_date_time(time: UtcDateTime) -> String {
+    time.format(DATE_TIME).expect("a year of four digits fits the format")
 }
 
 #[cfg(test)]
-#[path = "keys_tests.rs"]
+#[path = "signature_verifier_tests.rs"]
 mod tests;

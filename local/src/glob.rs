@@ -1,13 +1,13 @@
-//! Patterns over names: `*` stands for any characters or none, `?` for exactly one.
+//! Matches a name against a pattern: `*` stands for any characters or none, `?` for exactly one.
 
-/// Whether the whole of `text` fits the pattern.
+/// Returns true when the pattern fits the whole of `text`.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     if pattern == "*" {
         return true;
     }
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
-    // Where to go on when what follows the last asterisk did not fit: it swallows one character more.
+    // The place to continue after a mismatch: the last asterisk then takes one character more.
     let mut retry = None;
     while t < text.len() {
         match pattern.get(p) {
@@ -15,15 +15,15 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
                 retry = Some((p + 1, t));
                 p += 1;
             }
-            Some(&wanted) if wanted == '?' || wanted == text[t] => {
+            Some(&expected) if expected == '?' || expected == text[t] => {
                 p += 1;
                 t += 1;
             }
             _ => match retry {
-                Some((after, swallowed)) => {
-                    p = after;
-                    t = swallowed + 1;
-                    retry = Some((after, t));
+                Some((after_asterisk, end)) => {
+                    p = after_asterisk;
+                    t = end + 1;
+                    retry = Some((after_asterisk, t));
                 }
                 None => return false,
             },
@@ -45,15 +45,15 @@ mod tests {
             ("/denied/*", "/denied/x/y"),
             ("a?c", "aäc"),
         ] {
-            assert!(matches(pattern, text), "{pattern} did not fit {text}");
+            assert!(matches(pattern, text), "{pattern} does not match {text}");
         }
         for (pattern, text) in [("*a*b*", "xxaxxbxx"), ("*aab", "aaaab"), ("", ""), ("a**", "a")] {
-            assert!(matches(pattern, text), "{pattern} did not fit {text}");
+            assert!(matches(pattern, text), "{pattern} does not match {text}");
         }
         for (pattern, text) in
             [("/denied/*", "/ok"), ("a?c", "ac"), ("", "a"), ("a", ""), ("*ab", "abc"), ("A", "a")]
         {
-            assert!(!matches(pattern, text), "{pattern} fitted {text}");
+            assert!(!matches(pattern, text), "{pattern} matches {text}");
         }
     }
 }

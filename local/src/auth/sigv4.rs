@@ -1,13 +1,13 @@
-//! Signature Version 4, computed from the request as it came over the wire.
+//! Signature Version 4, computed from the request as received.
 //!
-//! This module knows the algorithm and nothing of this endpoint: no keys, no clock, no answers. It promises that
-//! [`Canonical::signature`] is what AWS documents for the given request, key and date.
+//! This module knows the algorithm only: no access key, no clock, no response. [`CanonicalRequest::signature`] is the
+//! signature that AWS documents for the given request, key and date.
 
 use hmac::{Hmac, KeyInit, Mac};
 use hyper::HeaderMap;
 use sha2::{Digest, Sha256};
 
-/// The name of the algorithm, as it begins the `Authorization` header.
+/// The name of the algorithm, at the beginning of the `Authorization` header.
 pub(crate) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// The parts of an `Authorization` header.
@@ -15,17 +15,17 @@ pub(crate) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 pub(crate) struct Authorization<'a> {
     /// Access key id.
     pub access_key: &'a str,
-    /// Date, region, service and terminator of the credential's scope.
-    pub scope: Scope<'a>,
+    /// Credential scope: date, region, service and terminator.
+    pub scope: CredentialScope<'a>,
     /// Names of the signed headers, as sent.
     pub signed_headers: Vec<&'a str>,
     /// The signature, in hexadecimal.
     pub signature: &'a str,
 }
 
-/// What a signing key is good for.
+/// The scope that a signing key is valid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Scope<'a> {
+pub(crate) struct CredentialScope<'a> {
     /// `YYYYMMDD`.
     pub date: &'a str,
     /// Region, such as `us-east-1`.
@@ -37,7 +37,7 @@ pub(crate) struct Scope<'a> {
 }
 
 impl<'a> Authorization<'a> {
-    /// Takes the header apart; the error says which part is missing or malformed.
+    /// Parses the header. The error names the part that is missing or malformed.
     pub fn parse(header: &'a str) -> Result<Self, String> {
         let fields = header
             .strip_prefix(ALGORITHM)
@@ -59,7 +59,7 @@ impl<'a> Authorization<'a> {
         }
         let missing = |name| format!("Authorization header requires '{name}' parameter.");
         let credential = credential.ok_or_else(|| missing("Credential"))?;
-        // The scope has four parts; what is before them is the key id.
+        // The scope is the last four parts; the access key id is before them.
         let mut parts = credential.rsplitn(5, '/');
         let (terminator, service, region, date, access_key) =
             match (parts.next(), parts.next(), parts.next(), parts.next(), parts.next()) {
@@ -72,20 +72,20 @@ impl<'a> Authorization<'a> {
             };
         Ok(Self {
             access_key,
-            scope: Scope { date, region, service, terminator },
+            scope: CredentialScope { date, region, service, terminator },
             signed_headers: headers.ok_or_else(|| missing("SignedHeaders"))?.split(';').collect(),
             signature: signature.ok_or_else(|| missing("Signature"))?,
         })
     }
 }
 
-/// A request as far as the signature covers it.
-pub(crate) struct Canonical<'a> {
+/// The parts of a request that the signature covers.
+pub(crate) struct CanonicalRequest<'a> {
     /// HTTP method.
     pub method: &'a str,
-    /// Path as it stands on the request line.
+    /// Path as received.
     pub path: &'a str,
-    /// Query as it stands on the request line, without the `?`.
+    /// Query as received, without the `?`.
     pub query: &'a str,
     /// All headers.
     pub headers: &'a HeaderMap,
@@ -95,8 +95,8 @@ pub(crate) struct Canonical<'a> {
     pub body_hash: [u8; 32],
 }
 
-impl Canonical<'_> {
-    /// The canonical request, as AWS documents it.
+impl CanonicalRequest<'_> {
+    /// Returns the canonical request, as AWS documents it.
     pub fn text(&self) -> String {
         let mut names: Vec<String> =
             self.signed_headers.iter().map(|name| name.to_ascii_lowercase()).collect();
@@ -116,9 +116,9 @@ impl Canonical<'_> {
         text
     }
 
-    /// The signature in hexadecimal. `date_time` is `YYYYMMDDTHHMMSSZ`.
-    pub fn signature(&self, signing_key: &[u8; 32], date_time: &str, scope: Scope<'_>) -> String {
-        let Scope { date, region, service, terminator } = scope;
+    /// Returns the signature in hexadecimal. `date_time` is `YYYYMMDDTHHMMSSZ`.
+    pub fn signature(&self, signing_key: &[u8; 32], date_time: &str, scope: CredentialScope<'_>) -> String {
+        let CredentialScope { date, region, service, terminator } = scope;
         let request_hash = hex(&Sha256::digest(self.text()));
         let to_sign =
             format!("{ALGORITHM}\n{date_time}\n{date}/{region}/{service}/{terminator}\n{request_hash}");
@@ -126,8 +126,8 @@ impl Canonical<'_> {
     }
 }
 
-/// The key that signs one day's requests to one service of one region.
-pub(crate) fn signing_key(secret_key: &str, scope: Scope<'_>) -> [u8; 32] {
+/// Derives the key that signs the requests of one day to one service in one region.
+pub(crate) fn signing_key(secret_key: &str, scope: CredentialScope<'_>) -> [u8; 32] {
     let date = hmac_sha256(format!("AWS4{secret_key}").as_bytes(), scope.date.as_bytes());
     let region = hmac_sha256(&date, scope.region.as_bytes());
     let service = hmac_sha256(&region, scope.service.as_bytes());
@@ -149,7 +149,7 @@ fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Every segment is encoded once more than it stands on the wire, as for every service but S3.
+/// Encodes every segment of the received path once more, as for every service except S3.
 fn canonical_path(path: &str) -> String {
     let mut encoded = String::with_capacity(path.len().max(1));
     for byte in path.bytes() {
@@ -198,7 +198,7 @@ mod tests {
             ("host", "iam.amazonaws.com"),
             ("x-amz-date", "20150830T123600Z"),
         ]);
-        let request = Canonical {
+        let request = CanonicalRequest {
             method: "GET",
             path: "/",
             query: "Action=ListUsers&Version=2010-05-08",
@@ -206,8 +206,12 @@ mod tests {
             signed_headers: &["content-type", "host", "x-amz-date"],
             body_hash: Sha256::digest(b"").into(),
         };
-        let scope =
-            Scope { date: "20150830", region: "us-east-1", service: "iam", terminator: "aws4_request" };
+        let scope = CredentialScope {
+            date: "20150830",
+            region: "us-east-1",
+            service: "iam",
+            terminator: "aws4_request",
+        };
         let key = signing_key(SECRET, scope);
         assert_eq!(hex(&key), "c4afb1cc5771d871763a393e44b703571b55cc28424d1a5e86da6ed3c154a4b9");
         assert_eq!(
@@ -223,7 +227,7 @@ mod tests {
     #[test]
     fn get_vanilla_of_the_aws_test_suite_gets_the_published_signature() {
         let headers = headers(&[("host", "example.amazonaws.com"), ("x-amz-date", "20150830T123600Z")]);
-        let request = Canonical {
+        let request = CanonicalRequest {
             method: "GET",
             path: "/",
             query: "",
@@ -231,8 +235,12 @@ mod tests {
             signed_headers: &["host", "x-amz-date"],
             body_hash: Sha256::digest(b"").into(),
         };
-        let scope =
-            Scope { date: "20150830", region: "us-east-1", service: "service", terminator: "aws4_request" };
+        let scope = CredentialScope {
+            date: "20150830",
+            region: "us-east-1",
+            service: "service",
+            terminator: "aws4_request",
+        };
         assert_eq!(
             request.signature(&signing_key(SECRET, scope), "20150830T123600Z", scope),
             "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"
@@ -240,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authorization_header_is_taken_apart_and_its_faults_are_named() {
+    fn an_authorization_header_is_parsed_and_its_errors_name_the_part() {
         let header = "AWS4-HMAC-SHA256 Credential=AK/20150830/eu-west-1/logs/aws4_request,SignedHeaders=host;x-amz-date, Signature=ab";
         let parsed = Authorization::parse(header).unwrap();
         assert_eq!(
@@ -248,7 +256,7 @@ mod tests {
             ("AK", "eu-west-1", "logs")
         );
         assert_eq!((parsed.signed_headers, parsed.signature), (vec!["host", "x-amz-date"], "ab"));
-        for (bad, named) in [
+        for (bad, part) in [
             ("AWS Credential=a/b", "algorithm"),
             ("AWS4-HMAC-SHA256 SignedHeaders=host, Signature=ab", "Credential"),
             ("AWS4-HMAC-SHA256 Credential=a/b/c, SignedHeaders=host, Signature=ab", "a/b/c"),
@@ -256,7 +264,7 @@ mod tests {
             ("AWS4-HMAC-SHA256 Credential=a/b/c/d/e, SignedHeaders=host", "Signature"),
         ] {
             let error = Authorization::parse(bad).unwrap_err();
-            assert!(error.contains(named), "{bad}: {error}");
+            assert!(error.contains(part), "{bad}: {error}");
         }
     }
 }

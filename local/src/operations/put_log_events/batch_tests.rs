@@ -1,41 +1,48 @@
-//! Every limit of `PutLogEvents` at its edge: the last value that is taken and the first that is not.
+//! Every limit of `PutLogEvents`: the last value that is accepted and the first that is not.
 
 use super::*;
-use crate::limits::HOUR_MS;
+use crate::limits::{DAY_MS, HOUR_MS};
 use serde_json::{Value, json};
 
 /// 2026-01-01 00:00:00 UTC.
 const NOW: i64 = 1_767_225_600_000;
 
-/// Puts into group `g`, stream `s`, which are there; the group keeps events for `retention_days`.
-fn put_with(
-    body: &Value,
-    retention_days: Option<u32>,
-    forced: Reject,
-) -> (Result<Value, ServiceError>, usize) {
+/// The result of one call.
+#[derive(Debug, PartialEq)]
+struct Put {
+    result: Result<Value, ServiceError>,
+    /// Number of events that the stream keeps.
+    kept: usize,
+}
+
+fn accepted(response: Value, kept: usize) -> Put {
+    Put { result: Ok(response), kept }
+}
+
+/// Puts the batch into the existing stream `s` of group `g`. The group keeps events for `retention_days`.
+fn put_with(body: &Value, retention_days: Option<u32>, forced: Reject) -> Put {
     let mut kept = 0;
-    let mut answers = [false, true].map(|discard| {
+    let [kept_result, discarded_result] = [false, true].map(|discard| {
         let mut store = Store::default();
         store.ensure_stream("g", "s", NOW);
         store.ensure_group("g", NOW).retention_days = retention_days;
-        let answer = Batch::parse(body.to_string().as_bytes(), discard)
-            .and_then(|batch| batch.take(&mut store, NOW, forced))
-            .map(|(json, taken)| (serde_json::from_slice::<Value>(&json).unwrap(), taken));
+        let output = Batch::parse(body.to_string().as_bytes(), discard)
+            .and_then(|batch| batch.put(&mut store, NOW, forced));
         let stream = store.stream("g", "s").unwrap();
-        let counted = answer.as_ref().map_or(0, |(_, taken)| taken.events);
-        assert_eq!(stream.count, counted, "the stream counts what the answer says was taken");
+        let accepted = output.as_ref().map_or(0, |output| output.accepted.events);
+        assert_eq!(stream.count, accepted, "the stream does not count the accepted events");
         if !discard {
-            kept = stream.arrived().len();
-            assert_eq!(kept, counted, "what was taken is kept");
+            kept = stream.in_arrival_order().len();
+            assert_eq!(kept, accepted, "the stream does not keep the accepted events");
         }
-        answer.map(|(json, _)| json)
+        output.map(|output| serde_json::from_slice::<Value>(&output.body).unwrap())
     });
-    assert_eq!(answers[0], answers[1], "counting without keeping answers the same");
-    (std::mem::replace(&mut answers[0], Ok(Value::Null)), kept)
+    assert_eq!(kept_result, discarded_result, "the response depends on discard");
+    Put { result: kept_result, kept }
 }
 
 fn put(body: &Value) -> Result<Value, ServiceError> {
-    put_with(body, None, Reject::default()).0
+    put_with(body, None, Reject::default()).result
 }
 
 fn body(events: Vec<Value>) -> Value {
@@ -43,7 +50,7 @@ fn body(events: Vec<Value>) -> Value {
 }
 
 fn at(timestamps: &[i64]) -> Value {
-    body(timestamps.iter().map(|at| json!({"timestamp": at, "message": "m"})).collect())
+    body(timestamps.iter().map(|timestamp| json!({"timestamp": timestamp, "message": "m"})).collect())
 }
 
 fn of_bytes(sizes: &[usize]) -> Value {
@@ -51,30 +58,30 @@ fn of_bytes(sizes: &[usize]) -> Value {
 }
 
 #[track_caller]
-fn refused(body: &Value, text: &str) {
-    let error = put(body).expect_err("it was taken");
+fn assert_refused(body: &Value, text: &str) {
+    let error = put(body).expect_err("the batch was accepted");
     assert_eq!((error.status, error.code.as_ref()), (400, "InvalidParameterException"));
     assert!(error.message.contains(text), "{}", error.message);
 }
 
 #[test]
 fn a_batch_has_1_to_10000_events() {
-    refused(&body(vec![]), "'logEvents'");
+    assert_refused(&body(vec![]), "'logEvents'");
     assert_eq!(put(&at(&[NOW])), Ok(json!({})));
     assert_eq!(put(&at(&[NOW; 10_000])), Ok(json!({})));
-    refused(&at(&[NOW; 10_001]), "less than or equal to 10000");
+    assert_refused(&at(&[NOW; 10_001]), "less than or equal to 10000");
 }
 
 #[test]
 fn a_lone_message_may_have_1048550_bytes() {
     assert_eq!(put(&of_bytes(&[1_048_550])), Ok(json!({})));
-    refused(&of_bytes(&[1_048_551]), "Upload too large: 1048577 bytes exceeds limit of 1048576");
+    assert_refused(&of_bytes(&[1_048_551]), "Upload too large: 1048577 bytes exceeds limit of 1048576");
 }
 
 #[test]
 fn every_event_costs_26_bytes_besides_its_message() {
     assert_eq!(put(&of_bytes(&[1_048_576 - 2 * 26 - 1, 1])), Ok(json!({})));
-    refused(&of_bytes(&[1_048_576 - 2 * 26, 1]), "Upload too large");
+    assert_refused(&of_bytes(&[1_048_576 - 2 * 26, 1]), "Upload too large");
 }
 
 #[test]
@@ -83,43 +90,43 @@ fn bytes_are_counted_as_utf8_and_not_as_json() {
     // A newline is two bytes of JSON and one of the message.
     assert_eq!(put(&message("\n", 1_048_550)), Ok(json!({})));
     assert_eq!(put(&message("ä", 524_275)), Ok(json!({})));
-    refused(&message("ä", 524_276), "Upload too large");
+    assert_refused(&message("ä", 524_276), "Upload too large");
 }
 
 #[test]
 fn an_empty_message_is_refused_and_named() {
     let events = vec![json!({"timestamp": NOW, "message": "m"}), json!({"timestamp": NOW, "message": ""})];
-    refused(&body(events), "'logEvents.2.member.message'");
+    assert_refused(&body(events), "'logEvents.2.member.message'");
 }
 
 #[test]
 fn timestamps_are_0_or_more_and_in_order() {
     assert!(put(&at(&[0])).is_ok());
-    refused(&at(&[-1]), "'logEvents.1.member.timestamp'");
+    assert_refused(&at(&[-1]), "'logEvents.1.member.timestamp'");
     assert_eq!(put(&at(&[NOW, NOW, NOW + 1])), Ok(json!({})));
-    refused(&at(&[NOW, NOW - 1]), "must be in chronological order.");
+    assert_refused(&at(&[NOW, NOW - 1]), "must be in chronological order.");
 }
 
 #[test]
 fn names_are_checked_and_must_exist() {
     let names = |group: &str, stream: &str| json!({"logGroupName": group, "logStreamName": stream, "logEvents": [{"timestamp": NOW, "message": "m"}]});
-    refused(&names("g g", "s"), "'logGroupName'");
-    refused(&names("g", "s:s"), "'logStreamName'");
+    assert_refused(&names("g g", "s"), "'logGroupName'");
+    assert_refused(&names("g", "s:s"), "'logStreamName'");
     assert_eq!(put(&names("other", "s")), Err(ServiceError::no_group()));
     assert_eq!(put(&names("g", "other")), Err(ServiceError::no_stream()));
 }
 
 #[test]
-fn what_is_missing_is_named() {
-    refused(&json!({"logStreamName": "s", "logEvents": []}), "'logGroupName'");
-    refused(&json!({"logGroupName": "g", "logEvents": []}), "'logStreamName'");
-    refused(&json!({"logGroupName": "g", "logStreamName": "s"}), "'logEvents'");
-    refused(&body(vec![json!({"message": "m"})]), "member.timestamp'");
-    refused(&body(vec![json!({"timestamp": NOW})]), "member.message'");
+fn a_missing_parameter_is_named() {
+    assert_refused(&json!({"logStreamName": "s", "logEvents": []}), "'logGroupName'");
+    assert_refused(&json!({"logGroupName": "g", "logEvents": []}), "'logStreamName'");
+    assert_refused(&json!({"logGroupName": "g", "logStreamName": "s"}), "'logEvents'");
+    assert_refused(&body(vec![json!({"message": "m"})]), "member.timestamp'");
+    assert_refused(&body(vec![json!({"timestamp": NOW})]), "member.message'");
 }
 
 #[test]
-fn what_is_not_json_of_the_right_types_is_a_serialization_error() {
+fn wrong_json_or_a_wrong_type_is_a_serialization_error() {
     for bad in [
         &b"{"[..],
         b"[]",
@@ -127,13 +134,13 @@ fn what_is_not_json_of_the_right_types_is_a_serialization_error() {
         b"{\"logGroupName\":\"\xff\"}",
         b"{\"logGroupName\":\"\\ud800\"}",
     ] {
-        let error = Batch::parse(bad, false).err().expect("it was read");
+        let error = Batch::parse(bad, false).err().expect("the batch was read");
         assert_eq!(error.code, "SerializationException");
     }
     for message in [&b"\"\xff\""[..], b"\"\\ud800\"", b"\"a\nb\"", b"1"] {
         let json = [&br#"{"logEvents":[{"timestamp":1,"message":"#[..], message, b"}]}"].concat();
         for discard in [false, true] {
-            let error = Batch::parse(&json, discard).err().expect("it was read");
+            let error = Batch::parse(&json, discard).err().expect("the batch was read");
             assert_eq!(error.code, "SerializationException");
         }
     }
@@ -142,22 +149,22 @@ fn what_is_not_json_of_the_right_types_is_a_serialization_error() {
 #[test]
 fn the_valid_events_may_span_24_hours() {
     assert_eq!(put(&at(&[NOW - 24 * HOUR_MS, NOW])), Ok(json!({})));
-    refused(&at(&[NOW - 24 * HOUR_MS - 1, NOW]), "cannot span more than 24 hours.");
+    assert_refused(&at(&[NOW - 24 * HOUR_MS - 1, NOW]), "cannot span more than 24 hours.");
 }
 
 #[test]
-fn events_that_are_dropped_do_not_count_for_the_span() {
+fn rejected_events_do_not_count_for_the_span() {
     let timestamps = [NOW - 15 * DAY_MS, NOW - HOUR_MS, NOW, NOW + 3 * HOUR_MS];
     let rejected =
         json!({"rejectedLogEventsInfo": {"tooOldLogEventEndIndex": 1, "tooNewLogEventStartIndex": 3}});
-    assert_eq!(put_with(&at(&timestamps), None, Reject::default()), (Ok(rejected), 2));
+    assert_eq!(put_with(&at(&timestamps), None, Reject::default()), accepted(rejected, 2));
 }
 
 #[test]
 fn an_event_is_too_old_past_14_days() {
     assert_eq!(put(&at(&[NOW - 14 * DAY_MS])), Ok(json!({})));
     let rejected = json!({"rejectedLogEventsInfo": {"tooOldLogEventEndIndex": 1}});
-    assert_eq!(put_with(&at(&[NOW - 14 * DAY_MS - 1]), None, Reject::default()), (Ok(rejected), 0));
+    assert_eq!(put_with(&at(&[NOW - 14 * DAY_MS - 1]), None, Reject::default()), accepted(rejected, 0));
 }
 
 #[test]
@@ -165,24 +172,24 @@ fn an_event_is_too_new_past_2_hours() {
     assert_eq!(put(&at(&[NOW + 2 * HOUR_MS])), Ok(json!({})));
     let rejected = json!({"rejectedLogEventsInfo": {"tooNewLogEventStartIndex": 1}});
     let timestamps = [NOW + 2 * HOUR_MS, NOW + 2 * HOUR_MS + 1];
-    assert_eq!(put_with(&at(&timestamps), None, Reject::default()), (Ok(rejected), 1));
+    assert_eq!(put_with(&at(&timestamps), None, Reject::default()), accepted(rejected, 1));
 }
 
 #[test]
 fn an_event_is_expired_past_the_retention_of_its_group() {
     let none = Reject::default();
-    assert_eq!(put_with(&at(&[NOW - 3 * DAY_MS]), Some(3), none), (Ok(json!({})), 1));
+    assert_eq!(put_with(&at(&[NOW - 3 * DAY_MS]), Some(3), none), accepted(json!({}), 1));
     let rejected = json!({"rejectedLogEventsInfo": {"expiredLogEventEndIndex": 1}});
-    assert_eq!(put_with(&at(&[NOW - 3 * DAY_MS - 1, NOW]), Some(3), none), (Ok(rejected), 1));
+    assert_eq!(put_with(&at(&[NOW - 3 * DAY_MS - 1, NOW]), Some(3), none), accepted(rejected, 1));
     let both = json!({"rejectedLogEventsInfo": {"tooOldLogEventEndIndex": 1, "expiredLogEventEndIndex": 2}});
-    assert_eq!(put_with(&at(&[NOW - 15 * DAY_MS, NOW - 4 * DAY_MS, NOW]), Some(3), none), (Ok(both), 1));
+    assert_eq!(put_with(&at(&[NOW - 15 * DAY_MS, NOW - 4 * DAY_MS, NOW]), Some(3), none), accepted(both, 1));
 }
 
 #[test]
-fn a_forced_rejection_takes_its_events_off_the_matching_ends() {
+fn a_forced_rejection_rejects_events_at_the_matching_ends() {
     let forced = |too_old, too_new, expired| {
-        let (answer, kept) = put_with(&at(&[NOW; 5]), None, Reject { too_old, too_new, expired });
-        (answer.unwrap()["rejectedLogEventsInfo"].clone(), kept)
+        let put = put_with(&at(&[NOW; 5]), None, Reject { too_old, too_new, expired });
+        (put.result.unwrap()["rejectedLogEventsInfo"].clone(), put.kept)
     };
     assert_eq!(forced(1, 0, 0), (json!({"tooOldLogEventEndIndex": 1}), 4));
     assert_eq!(forced(0, 2, 0), (json!({"tooNewLogEventStartIndex": 3}), 3));
@@ -194,17 +201,17 @@ fn a_forced_rejection_takes_its_events_off_the_matching_ends() {
 }
 
 #[test]
-fn a_refused_entity_is_named_while_the_events_are_taken() {
+fn a_refused_entity_is_reported_and_the_events_are_accepted() {
     let with = |keys: Value, attributes: Value| {
         let mut body = at(&[NOW]);
         body["entity"] = json!({"keyAttributes": keys, "attributes": attributes});
         put_with(&body, None, Reject::default())
     };
-    let refused = |name| (Ok(json!({"rejectedEntityInfo": {"errorType": name}})), 1);
+    let refused = |name| accepted(json!({"rejectedEntityInfo": {"errorType": name}}), 1);
     let keys = json!({"Type": "Service", "Name": "n"});
     let attributes =
         |count| (0..count).map(|n| (n.to_string(), json!("v"))).collect::<serde_json::Map<_, _>>();
-    assert_eq!(with(keys.clone(), json!(attributes(10))), (Ok(json!({})), 1));
+    assert_eq!(with(keys.clone(), json!(attributes(10))), accepted(json!({}), 1));
     assert_eq!(with(keys, json!(attributes(11))), refused("InvalidAttributes"));
     assert_eq!(with(json!({"Type": "Service"}), json!({})), refused("InvalidKeyAttributes"));
     assert_eq!(with(json!({"Type": "Service", "Colour": "n"}), json!({})), refused("InvalidKeyAttributes"));

@@ -1,4 +1,4 @@
-//! What passes and what does not pass for a request of the known key.
+//! Requests that pass the verification and requests that do not.
 
 use super::*;
 use hyper::header::{HeaderName, HeaderValue};
@@ -9,8 +9,8 @@ use std::time::{Duration, UNIX_EPOCH};
 const NOW: Duration = Duration::from_millis(1_440_938_160_900);
 const NAMES: [&str; 3] = ["host", "x-amz-date", "x-amz-target"];
 
-/// A request signed as a client would, with what the test changes.
-struct Client {
+/// The parts of a signed request that a test may change.
+struct Signer {
     access_key: &'static str,
     secret_key: &'static str,
     date_time: &'static str,
@@ -19,7 +19,7 @@ struct Client {
     extra: Vec<(&'static str, &'static str)>,
 }
 
-impl Default for Client {
+impl Default for Signer {
     fn default() -> Self {
         Self {
             access_key: "test",
@@ -32,7 +32,7 @@ impl Default for Client {
     }
 }
 
-impl Client {
+impl Signer {
     fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert("host", HeaderValue::from_static("127.0.0.1:1"));
@@ -41,13 +41,13 @@ impl Client {
         for (name, value) in &self.extra {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let scope = sigv4::Scope {
+        let scope = CredentialScope {
             date: &self.date_time[..8],
             region: "us-east-1",
             service: self.service,
             terminator: "aws4_request",
         };
-        let canonical = Canonical {
+        let canonical = CanonicalRequest {
             method: "POST",
             path: "/",
             query: "",
@@ -68,62 +68,67 @@ impl Client {
         headers
     }
 
-    /// `Ok(region)` or the refusal's name and message.
-    fn verdict(&self) -> Result<String, (String, String)> {
-        verdict(&self.headers(), [7; 32])
+    /// Verifies the request; returns the region, or the name and the message of the exception.
+    fn verify(&self) -> Result<String, (String, String)> {
+        verify(&self.headers(), [7; 32])
     }
 }
 
-fn verdict(headers: &HeaderMap, body_hash: [u8; 32]) -> Result<String, (String, String)> {
-    let keys = Keys::new("test".to_owned(), "test".to_owned());
-    let request = Signed { method: "POST", path: "/", query: "", headers, body_hash };
-    keys.verify(&request, UNIX_EPOCH + NOW)
+fn verify(headers: &HeaderMap, body_hash: [u8; 32]) -> Result<String, (String, String)> {
+    let verifier = SignatureVerifier::new("test".to_owned(), "test".to_owned());
+    let request = SignedRequest { method: "POST", path: "/", query: "", headers, body_hash };
+    verifier
+        .verify(&request, UNIX_EPOCH + NOW)
         .map(str::to_owned)
         .map_err(|error| (error.code.into_owned(), error.message))
 }
 
 #[test]
-fn a_request_of_the_known_key_passes_and_tells_its_region() {
-    assert_eq!(Client::default().verdict(), Ok("us-east-1".to_owned()));
+fn a_request_signed_with_the_known_key_passes_with_its_region() {
+    assert_eq!(Signer::default().verify(), Ok("us-east-1".to_owned()));
 }
 
 #[test]
 fn an_unknown_key_id_is_unrecognized_and_a_wrong_secret_is_an_invalid_signature() {
-    let unknown = Client { access_key: "other", ..Client::default() };
+    let unknown = Signer { access_key: "other", ..Signer::default() };
     assert_eq!(
-        unknown.verdict().unwrap_err(),
+        unknown.verify().unwrap_err(),
         (
             "UnrecognizedClientException".to_owned(),
             "The security token included in the request is invalid.".to_owned()
         )
     );
-    let wrong = Client { secret_key: "other", ..Client::default() };
-    assert_eq!(wrong.verdict().unwrap_err().0, "InvalidSignatureException");
+    let wrong = Signer { secret_key: "other", ..Signer::default() };
+    assert_eq!(wrong.verify().unwrap_err().0, "InvalidSignatureException");
 }
 
 #[test]
 fn the_body_and_every_signed_header_are_covered() {
-    let headers = Client::default().headers();
-    assert_eq!(verdict(&headers, [8; 32]).unwrap_err().0, "InvalidSignatureException", "another body passed");
-    let mut headers = Client::default().headers();
+    let headers = Signer::default().headers();
+    assert_eq!(
+        verify(&headers, [8; 32]).unwrap_err().0,
+        "InvalidSignatureException",
+        "a request with another body passed"
+    );
+    let mut headers = Signer::default().headers();
     headers.insert("x-amz-target", HeaderValue::from_static("Logs_20140328.DeleteLogGroup"));
     assert_eq!(
-        verdict(&headers, [7; 32]).unwrap_err().0,
+        verify(&headers, [7; 32]).unwrap_err().0,
         "InvalidSignatureException",
-        "another operation passed"
+        "a request with another operation passed"
     );
 }
 
 #[test]
 fn no_signature_is_a_missing_authentication_token() {
-    let mut headers = Client::default().headers();
+    let mut headers = Signer::default().headers();
     headers.remove("authorization");
-    assert_eq!(verdict(&headers, [7; 32]).unwrap_err().0, "MissingAuthenticationTokenException");
+    assert_eq!(verify(&headers, [7; 32]).unwrap_err().0, "MissingAuthenticationTokenException");
 }
 
 #[test]
 fn the_date_may_be_15_minutes_off_and_not_a_second_more() {
-    for (date_time, wanted) in [
+    for (date_time, expected) in [
         ("20150830T122100Z", None),
         (
             "20150830T122059Z",
@@ -135,11 +140,11 @@ fn the_date_may_be_15_minutes_off_and_not_a_second_more() {
             Some("Signature not yet current: 20150830T125101Z is still later than 20150830T125100Z"),
         ),
     ] {
-        let verdict = Client { date_time, ..Client::default() }.verdict();
-        match wanted {
-            None => assert!(verdict.is_ok(), "{date_time}: {verdict:?}"),
+        let result = Signer { date_time, ..Signer::default() }.verify();
+        match expected {
+            None => assert!(result.is_ok(), "{date_time}: {result:?}"),
             Some(text) => {
-                let (code, message) = verdict.unwrap_err();
+                let (code, message) = result.unwrap_err();
                 assert_eq!(code, "InvalidSignatureException");
                 assert!(message.starts_with(text), "{message}");
             }
@@ -149,27 +154,27 @@ fn the_date_may_be_15_minutes_off_and_not_a_second_more() {
 
 #[test]
 fn host_date_target_and_a_session_token_must_be_signed() {
-    for left_out in NAMES {
-        let signed = NAMES.into_iter().filter(|name| *name != left_out).collect();
-        let (code, message) = Client { signed, ..Client::default() }.verdict().unwrap_err();
+    for omitted in NAMES {
+        let signed = NAMES.into_iter().filter(|name| *name != omitted).collect();
+        let (code, message) = Signer { signed, ..Signer::default() }.verify().unwrap_err();
         assert_eq!(code, "InvalidSignatureException");
-        assert!(message.contains(left_out), "{message}");
+        assert!(message.contains(omitted), "{message}");
     }
     let token = vec![("x-amz-security-token", "t")];
-    let unsigned = Client { extra: token.clone(), ..Client::default() };
-    assert!(unsigned.verdict().unwrap_err().1.contains("x-amz-security-token"));
+    let unsigned = Signer { extra: token.clone(), ..Signer::default() };
+    assert!(unsigned.verify().unwrap_err().1.contains("x-amz-security-token"));
     let signed = vec!["host", "x-amz-date", "x-amz-security-token", "x-amz-target"];
-    assert!(Client { extra: token, signed, ..Client::default() }.verdict().is_ok());
+    assert!(Signer { extra: token, signed, ..Signer::default() }.verify().is_ok());
 }
 
 #[test]
 fn another_service_in_the_scope_is_refused() {
-    let verdict = Client { service: "s3", ..Client::default() }.verdict().unwrap_err();
-    assert_eq!(verdict.0, "InvalidSignatureException");
+    let result = Signer { service: "s3", ..Signer::default() }.verify().unwrap_err();
+    assert_eq!(result.0, "InvalidSignatureException");
 }
 
 #[test]
-fn dates_survive_their_way_there_and_back() {
+fn a_parsed_date_is_formatted_as_before() {
     for text in ["20150830T123600Z", "20240229T235959Z", "20261231T000000Z"] {
         assert_eq!(format_date_time(parse_date_time(text).unwrap()), text);
     }

@@ -1,18 +1,18 @@
-//! `GetLogEvents`: a stream's events, page by page, forwards or backwards.
+//! `GetLogEvents`: the events of a stream, page by page, forward or backward.
 //!
-//! Promises: a page is in the order of time and holds at most 10,000 events and 1 MiB; walking on with the forward
-//! token (or the backward token) meets every event once, whatever arrives behind; at an end the token that was
-//! given comes back.
+//! A page is in the order of time and holds at most 10,000 events and 1 MiB. A client that follows the forward tokens
+//! or the backward tokens gets every event once, also when events arrive behind the page. At the end of the stream
+//! the response repeats the token of the request.
+
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::describe::group_parameter;
+use super::parameters;
 use crate::error::ServiceError;
 use crate::limits::{EVENT_OVERHEAD_BYTES, PAGE_BYTES, PAGE_EVENTS};
-use crate::manage::parameters;
 use crate::names::check_stream;
-use crate::store::Store;
-use crate::stream::Position;
+use crate::store::{Event, Position, Store};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,29 +29,29 @@ struct GetLogEvents {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Output<'a> {
-    events: Vec<OutputEvent<'a>>,
+struct EventPage<'a> {
+    events: Vec<PageEvent<'a>>,
     next_forward_token: String,
     next_backward_token: String,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct OutputEvent<'a> {
+struct PageEvent<'a> {
     timestamp: i64,
     message: &'a str,
     ingestion_time: i64,
 }
 
-/// A way to go on from a place in the stream.
+/// A token: the direction and the position at which the next page begins.
 #[derive(Clone, Copy)]
-enum Walk {
+enum PageToken {
     Forward(Position),
     Backward(Position),
 }
 
-impl Walk {
-    fn token(self) -> String {
+impl PageToken {
+    fn to_text(self) -> String {
         let (direction, Position { timestamp_ms, arrival }) = match self {
             Self::Forward(position) => ('f', position),
             Self::Backward(position) => ('b', position),
@@ -59,8 +59,8 @@ impl Walk {
         format!("{direction}/{timestamp_ms:020}{arrival:020}/s")
     }
 
-    fn parse(token: &str) -> Option<Self> {
-        let (direction, rest) = token.split_once('/')?;
+    fn parse(text: &str) -> Option<Self> {
+        let (direction, rest) = text.split_once('/')?;
         let digits = rest.strip_suffix("/s").filter(|digits| digits.len() == 40)?;
         let timestamp_ms = digits.get(..20)?.parse().ok()?;
         let arrival = digits.get(20..)?.parse().ok()?;
@@ -73,91 +73,135 @@ impl Walk {
     }
 }
 
+/// The tokens that lead from a page to the next page in each direction.
+struct PageTokens {
+    forward: PageToken,
+    backward: PageToken,
+}
+
+/// The part of the stream that a call reads.
+struct Selection {
+    start: Position,
+    end: Position,
+    token: Option<PageToken>,
+    /// The end of the part at which the page is taken.
+    page_at: PageAt,
+    max_events: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PageAt {
+    Start,
+    End,
+}
+
+impl Selection {
+    fn of(input: &GetLogEvents) -> Result<Self, ServiceError> {
+        let max_events = parameters::page_limit(input.limit, PAGE_EVENTS)?;
+        let start = position_of("startTime", input.start_time)?;
+        let start = start.unwrap_or(Position { timestamp_ms: 0, arrival: 0 });
+        let end = position_of("endTime", input.end_time)?;
+        let end = end.unwrap_or(Position { timestamp_ms: i64::MAX, arrival: usize::MAX });
+        let invalid_token = || ServiceError::invalid_parameter("The specified nextToken is invalid.");
+        let token = input.next_token.as_deref();
+        let token = token.map(|text| PageToken::parse(text).ok_or_else(invalid_token)).transpose()?;
+        let page_at = match token {
+            Some(PageToken::Forward(_)) => PageAt::Start,
+            Some(PageToken::Backward(_)) => PageAt::End,
+            None if input.start_from_head == Some(true) => PageAt::Start,
+            None => PageAt::End,
+        };
+        Ok(Self { start, end, token, page_at, max_events })
+    }
+
+    /// The positions between which the page lies.
+    fn bounds(&self) -> Range<Position> {
+        match self.token {
+            Some(PageToken::Forward(position)) => self.start.max(position)..self.end,
+            Some(PageToken::Backward(position)) => self.start..self.end.min(position),
+            None => self.start..self.end,
+        }
+    }
+
+    /// Takes the events that fit on one page.
+    fn take_page<'a>(
+        &self,
+        events: impl DoubleEndedIterator<Item = (Position, &'a Event)>,
+    ) -> Vec<(Position, &'a Event)> {
+        let mut free_bytes = PAGE_BYTES;
+        let fits = |(_, event): &(Position, &Event)| {
+            let bytes = event.message.len() + EVENT_OVERHEAD_BYTES;
+            let fits = bytes <= free_bytes;
+            free_bytes = free_bytes.saturating_sub(bytes);
+            fits
+        };
+        match self.page_at {
+            PageAt::Start => events.take(self.max_events).take_while(fits).collect(),
+            PageAt::End => {
+                let mut page: Vec<_> = events.rev().take(self.max_events).take_while(fits).collect();
+                page.reverse();
+                page
+            }
+        }
+    }
+
+    fn tokens(&self, page: &[(Position, &Event)]) -> PageTokens {
+        // From an empty page, both tokens continue at the position where the call began to read.
+        let (before, after) = match (page.first(), page.last(), self.token) {
+            (Some((first, _)), Some((last, _)), _) => {
+                (*first, Position { arrival: last.arrival + 1, ..*last })
+            }
+            (_, _, Some(PageToken::Forward(position) | PageToken::Backward(position))) => {
+                (position, position)
+            }
+            _ => (self.start, self.start),
+        };
+        PageTokens { forward: PageToken::Forward(after), backward: PageToken::Backward(before) }
+    }
+}
+
 /// `GetLogEvents`.
-pub(crate) fn get_log_events(store: &mut Store, json: &[u8]) -> Result<Vec<u8>, ServiceError> {
-    let input: GetLogEvents = parameters(json)?;
-    let group = group_parameter(input.log_group_name.as_deref(), input.log_group_identifier.as_deref())?;
+pub(super) fn get_log_events(store: &mut Store, json: &[u8]) -> Result<Vec<u8>, ServiceError> {
+    let input: GetLogEvents = parameters::parse(json)?;
+    let group = parameters::group_of_name_or_identifier(
+        input.log_group_name.as_deref(),
+        input.log_group_identifier.as_deref(),
+    )?;
     let name = input.log_stream_name.as_deref().ok_or_else(|| ServiceError::missing("logStreamName"))?;
     check_stream("logStreamName", name)?;
-    let limit = page_limit(input.limit)?;
-    let start = at_time("startTime", input.start_time)?.unwrap_or(Position { timestamp_ms: 0, arrival: 0 });
-    let end = at_time("endTime", input.end_time)?;
-    let end = end.unwrap_or(Position { timestamp_ms: i64::MAX, arrival: usize::MAX });
-    let walk = match input.next_token.as_deref() {
-        Some(token) => Some(
-            Walk::parse(token)
-                .ok_or_else(|| ServiceError::invalid_parameter("The specified nextToken is invalid."))?,
-        ),
-        None => None,
-    };
-    let from_head = match walk {
-        Some(Walk::Forward(_)) => true,
-        Some(Walk::Backward(_)) => false,
-        None => input.start_from_head.unwrap_or(false),
-    };
-    let (from, to) = match walk {
-        Some(Walk::Forward(position)) => (start.max(position), end),
-        Some(Walk::Backward(position)) => (start, end.min(position)),
-        None => (start, end),
-    };
-    let range = store.stream(group, name)?.between(from, to);
-    let mut room = PAGE_BYTES;
-    let fits = |(_, event): &(Position, &crate::stream::Event)| {
-        let bytes = event.message.len() + EVENT_OVERHEAD_BYTES;
-        let fits = bytes <= room;
-        room = room.saturating_sub(bytes);
-        fits
-    };
-    let page: Vec<_> = if from_head {
-        range.take(limit).take_while(fits).collect()
-    } else {
-        let mut page: Vec<_> = range.rev().take(limit).take_while(fits).collect();
-        page.reverse();
-        page
-    };
-    // Where the page is empty both ways lead on from where it was looked for.
-    let (before, after) = match (page.first(), page.last(), walk) {
-        (Some((first, _)), Some((last, _)), _) => (*first, Position { arrival: last.arrival + 1, ..*last }),
-        (_, _, Some(Walk::Forward(position) | Walk::Backward(position))) => (position, position),
-        _ => (start, start),
-    };
-    let output = Output {
+    let selection = Selection::of(&input)?;
+    let page = selection.take_page(store.stream(group, name)?.range(selection.bounds()));
+    let tokens = selection.tokens(&page);
+    let output = EventPage {
         events: page
             .iter()
-            .map(|(_, event)| OutputEvent {
+            .map(|(_, event)| PageEvent {
                 timestamp: event.timestamp_ms,
                 message: &event.message,
                 ingestion_time: event.ingestion_ms,
             })
             .collect(),
-        next_forward_token: Walk::Forward(after).token(),
-        next_backward_token: Walk::Backward(before).token(),
+        next_forward_token: tokens.forward.to_text(),
+        next_backward_token: tokens.backward.to_text(),
     };
-    Ok(serde_json::to_vec(&output).expect("events are JSON"))
+    Ok(serde_json::to_vec(&output).expect("events can be written as JSON"))
 }
 
-fn at_time(member: &str, time: Option<i64>) -> Result<Option<Position>, ServiceError> {
-    match time {
+/// The position before all events at or after a time.
+fn position_of(member: &str, time_ms: Option<i64>) -> Result<Option<Position>, ServiceError> {
+    match time_ms {
         Some(negative) if negative < 0 => Err(ServiceError::constraint(
             member,
             &negative.to_string(),
             "Member must have value greater than or equal to 0",
         )),
-        time => Ok(time.map(|timestamp_ms| Position { timestamp_ms, arrival: 0 })),
+        _ => Ok(time_ms.map(|timestamp_ms| Position { timestamp_ms, arrival: 0 })),
     }
-}
-
-fn page_limit(limit: Option<i64>) -> Result<usize, ServiceError> {
-    let Some(limit) = limit else { return Ok(PAGE_EVENTS) };
-    usize::try_from(limit).ok().filter(|limit| (1..=PAGE_EVENTS).contains(limit)).ok_or_else(|| {
-        ServiceError::constraint("limit", &limit.to_string(), "Member must have value between 1 and 10000")
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::Event;
     use serde_json::{Value, json};
 
     fn store(events: impl Iterator<Item = (i64, String)>) -> Store {
@@ -179,37 +223,37 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_forwards_meets_every_event_once_and_ends_on_its_token() {
+    fn the_forward_tokens_lead_to_every_event_once_and_the_last_one_repeats() {
         let mut store = store((0..25_000).map(|n| (n / 3, "m".to_owned())));
         let mut page = get(&mut store, json!({"startFromHead": true}));
-        let mut met = times(&page);
-        assert_eq!(met.len(), 10_000, "a page holds 10,000 events");
+        let mut read = times(&page);
+        assert_eq!(read.len(), 10_000, "a page holds 10,000 events");
         loop {
             let token = page["nextForwardToken"].clone();
             page = get(&mut store, json!({"startFromHead": true, "nextToken": token}));
-            met.extend(times(&page));
+            read.extend(times(&page));
             if page["nextForwardToken"] == token {
                 break;
             }
         }
-        assert!(met.len() == 25_000 && met.is_sorted(), "{} events met", met.len());
+        assert!(read.len() == 25_000 && read.is_sorted(), "{} events read", read.len());
     }
 
     #[test]
-    fn a_walk_backwards_begins_with_the_latest_and_ends_on_its_token() {
+    fn the_backward_tokens_lead_from_the_latest_event_to_the_first_and_the_last_one_repeats() {
         let mut store = store((0..10).map(|n| (n, "m".to_owned())));
         let mut page = get(&mut store, json!({"limit": 4}));
         assert_eq!(times(&page), [6, 7, 8, 9]);
-        let mut met = 4;
+        let mut read = 4;
         loop {
             let token = page["nextBackwardToken"].clone();
             page = get(&mut store, json!({"limit": 4, "nextToken": token}));
-            met += times(&page).len();
+            read += times(&page).len();
             if page["nextBackwardToken"] == token {
                 break;
             }
         }
-        assert_eq!(met, 10);
+        assert_eq!(read, 10);
     }
 
     #[test]
@@ -229,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_arrives_later_is_met_from_the_end_of_the_walk() {
+    fn an_event_that_arrives_later_is_on_the_page_of_the_last_forward_token() {
         let mut store = store(std::iter::empty());
         let page = get(&mut store, json!({}));
         let token = page["nextForwardToken"].clone();

@@ -1,37 +1,18 @@
-//! The operations that create, change and delete log groups and streams.
+//! Creates, changes and deletes log groups and log streams.
 //!
-//! Promises: nothing is created twice, nothing is changed that was not there, and every parameter the service's model
-//! bounds is checked against its bound.
+//! Nothing is created twice, and nothing is changed or deleted that does not exist. Every parameter is checked against
+//! the bounds of the service's API model.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
+use super::context::CallContext;
+use super::parameters::{self, Names};
 use crate::error::ServiceError;
-use crate::handler::Context;
 use crate::limits::{KMS_KEY_CHARS, RETENTION_DAYS, TAG_KEY_CHARS, TAG_VALUE_CHARS, TAGS};
 use crate::names::{check_group, check_stream};
-use crate::store::{Group, Store};
-use crate::stream::Stream;
-
-/// The classes a log group may have.
-pub(crate) const CLASSES: [&str; 4] = ["STANDARD", "INFREQUENT_ACCESS", "DELIVERY", "ESSENTIALS"];
-
-/// The group and the stream a request names; empty where it names none.
-#[derive(Default)]
-pub(crate) struct Names {
-    pub group: String,
-    pub stream: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Target {
-    log_group_name: Option<String>,
-    log_group_identifier: Option<String>,
-    log_stream_name: Option<String>,
-}
+use crate::store::{Group, Store, Stream};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -49,49 +30,33 @@ struct PutRetentionPolicy {
     retention_in_days: Option<i64>,
 }
 
-/// Reads the parameters of an operation.
-pub(crate) fn parameters<T: DeserializeOwned>(json: &[u8]) -> Result<T, ServiceError> {
-    serde_json::from_slice(json).map_err(|error| ServiceError::serialization(error.to_string()))
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DeleteLogGroup {
+    log_group_name: Option<String>,
 }
 
-/// What a request is about, whatever its operation.
-pub(crate) fn names(json: &[u8]) -> Result<Names, ServiceError> {
-    let target: Target = parameters(json)?;
-    let by_identifier =
-        || target.log_group_identifier.as_deref().map(|id| group_of_identifier(id).to_owned());
-    Ok(Names {
-        group: target.log_group_name.or_else(by_identifier).unwrap_or_default(),
-        stream: target.log_stream_name.unwrap_or_default(),
-    })
-}
-
-/// The name within a group's identifier, which is its name or its ARN.
-pub(crate) fn group_of_identifier(identifier: &str) -> &str {
-    match identifier.split_once(":log-group:") {
-        Some((prefix, name)) if prefix.starts_with("arn:") => name.strip_suffix(":*").unwrap_or(name),
-        _ => identifier,
-    }
+/// The parameters of `CreateLogStream` and `DeleteLogStream`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StreamParameters {
+    log_group_name: Option<String>,
+    log_stream_name: Option<String>,
 }
 
 /// `CreateLogGroup`.
-pub(crate) fn create_log_group(
+pub(super) fn create_log_group(
     store: &mut Store,
     json: &[u8],
-    context: &Context<'_>,
+    context: &CallContext<'_>,
 ) -> Result<Vec<u8>, ServiceError> {
-    let input: CreateLogGroup = parameters(json)?;
+    let input: CreateLogGroup = parameters::parse(json)?;
     let name = group_name(input.log_group_name)?;
     if name.starts_with("aws/") {
         return Err(ServiceError::invalid_parameter("Log groups starting with AWS/ are reserved for AWS."));
     }
     let class = input.log_group_class.unwrap_or_else(|| "STANDARD".to_owned());
-    if !CLASSES.contains(&class.as_str()) {
-        return Err(ServiceError::constraint(
-            "logGroupClass",
-            &class,
-            "Member must satisfy enum value set: [STANDARD, INFREQUENT_ACCESS, DELIVERY, ESSENTIALS]",
-        ));
-    }
+    parameters::check_class(&class)?;
     if let Some(key) = &input.kms_key_id
         && key.chars().count() > KMS_KEY_CHARS
     {
@@ -119,12 +84,12 @@ pub(crate) fn create_log_group(
 }
 
 /// `CreateLogStream`.
-pub(crate) fn create_log_stream(
+pub(super) fn create_log_stream(
     store: &mut Store,
     json: &[u8],
-    context: &Context<'_>,
+    context: &CallContext<'_>,
 ) -> Result<Vec<u8>, ServiceError> {
-    let (group, stream) = target(json)?;
+    let Names { group, stream } = stream_names(json)?;
     let group = store.group(&group)?;
     if group.streams.contains_key(&stream) {
         return Err(ServiceError::already_exists("log stream"));
@@ -134,8 +99,8 @@ pub(crate) fn create_log_stream(
 }
 
 /// `PutRetentionPolicy`.
-pub(crate) fn put_retention_policy(store: &mut Store, json: &[u8]) -> Result<Vec<u8>, ServiceError> {
-    let input: PutRetentionPolicy = parameters(json)?;
+pub(super) fn put_retention_policy(store: &mut Store, json: &[u8]) -> Result<Vec<u8>, ServiceError> {
+    let input: PutRetentionPolicy = parameters::parse(json)?;
     let name = group_name(input.log_group_name)?;
     let days = input.retention_in_days.ok_or_else(|| ServiceError::missing("retentionInDays"))?;
     let allowed =
@@ -152,26 +117,26 @@ pub(crate) fn put_retention_policy(store: &mut Store, json: &[u8]) -> Result<Vec
 }
 
 /// `DeleteLogGroup`.
-pub(crate) fn delete_log_group(store: &mut Store, json: &[u8]) -> Result<Vec<u8>, ServiceError> {
-    let input: Target = parameters(json)?;
+pub(super) fn delete_log_group(store: &mut Store, json: &[u8]) -> Result<Vec<u8>, ServiceError> {
+    let input: DeleteLogGroup = parameters::parse(json)?;
     let name = group_name(input.log_group_name)?;
     store.groups.remove(&name).ok_or_else(ServiceError::no_group)?;
     Ok(Vec::new())
 }
 
 /// `DeleteLogStream`.
-pub(crate) fn delete_log_stream(store: &mut Store, json: &[u8]) -> Result<Vec<u8>, ServiceError> {
-    let (group, stream) = target(json)?;
+pub(super) fn delete_log_stream(store: &mut Store, json: &[u8]) -> Result<Vec<u8>, ServiceError> {
+    let Names { group, stream } = stream_names(json)?;
     store.group(&group)?.streams.remove(&stream).ok_or_else(ServiceError::no_stream)?;
     Ok(Vec::new())
 }
 
-fn target(json: &[u8]) -> Result<(String, String), ServiceError> {
-    let input: Target = parameters(json)?;
+fn stream_names(json: &[u8]) -> Result<Names, ServiceError> {
+    let input: StreamParameters = parameters::parse(json)?;
     let group = group_name(input.log_group_name)?;
     let stream = input.log_stream_name.ok_or_else(|| ServiceError::missing("logStreamName"))?;
     check_stream("logStreamName", &stream)?;
-    Ok((group, stream))
+    Ok(Names { group, stream })
 }
 
 fn group_name(name: Option<String>) -> Result<String, ServiceError> {
@@ -214,10 +179,10 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    const NOW: Context<'static> = Context { now_ms: 1_767_225_600_000, region: "eu-central-1" };
+    const CONTEXT: CallContext<'static> = CallContext { now_ms: 1_767_225_600_000, region: "eu-central-1" };
 
     fn create(store: &mut Store, body: &Value) -> Result<Vec<u8>, ServiceError> {
-        create_log_group(store, body.to_string().as_bytes(), &NOW)
+        create_log_group(store, body.to_string().as_bytes(), &CONTEXT)
     }
 
     fn code<T>(result: Result<T, ServiceError>) -> String {
@@ -227,7 +192,7 @@ mod tests {
     #[test]
     fn a_group_is_created_once_with_its_class_key_and_tags() {
         let mut store = Store::default();
-        for class in CLASSES {
+        for class in parameters::CLASSES {
             let body = json!({"logGroupName": class, "logGroupClass": class, "kmsKeyId": "arn:k", "tags": {"a b": ""}});
             assert_eq!(code(create(&mut store, &body)), "", "{class}");
             assert_eq!(store.groups[class].class, class);
@@ -236,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_group_cannot_be_is_refused() {
+    fn wrong_parameters_of_a_group_are_refused() {
         let mut store = Store::default();
         let many: BTreeMap<String, String> = (0..51).map(|n| (n.to_string(), String::new())).collect();
         for body in [
@@ -259,10 +224,10 @@ mod tests {
     fn a_stream_needs_its_group_and_is_created_once() {
         let mut store = Store::default();
         let json = br#"{"logGroupName":"g","logStreamName":"s"}"#;
-        assert_eq!(create_log_stream(&mut store, json, &NOW), Err(ServiceError::no_group()));
+        assert_eq!(create_log_stream(&mut store, json, &CONTEXT), Err(ServiceError::no_group()));
         store.ensure_group("g", 0);
-        assert!(create_log_stream(&mut store, json, &NOW).is_ok());
-        assert_eq!(code(create_log_stream(&mut store, json, &NOW)), "ResourceAlreadyExistsException");
+        assert!(create_log_stream(&mut store, json, &CONTEXT).is_ok());
+        assert_eq!(code(create_log_stream(&mut store, json, &CONTEXT)), "ResourceAlreadyExistsException");
     }
 
     #[test]
@@ -283,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_deleted_is_gone_and_can_be_deleted_once() {
+    fn a_deleted_group_or_stream_is_gone_and_cannot_be_deleted_again() {
         let mut store = Store::default();
         store.ensure_stream("g", "s", 0);
         let json = br#"{"logGroupName":"g","logStreamName":"s"}"#;
@@ -291,12 +256,5 @@ mod tests {
         assert_eq!(delete_log_stream(&mut store, json), Err(ServiceError::no_stream()));
         assert!(delete_log_group(&mut store, json).is_ok());
         assert_eq!(delete_log_group(&mut store, json), Err(ServiceError::no_group()));
-    }
-
-    #[test]
-    fn an_identifier_is_a_name_or_an_arn() {
-        for identifier in ["/a", "arn:aws:logs:r:1:log-group:/a", "arn:aws:logs:r:1:log-group:/a:*"] {
-            assert_eq!(group_of_identifier(identifier), "/a");
-        }
     }
 }

@@ -1,17 +1,16 @@
-//! `DescribeLogGroups` and `DescribeLogStreams`: what there is, page by page.
+//! `DescribeLogGroups` and `DescribeLogStreams`: the log groups and log streams, page by page.
 //!
-//! Promises: a walk over the pages meets everything that was there all along exactly once, because a token names
-//! the last item of its page rather than a number.
+//! A token names the last item of its page, not a number. So a client that reads page after page gets every item
+//! exactly once, as long as the item exists all the time.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::parameters;
 use crate::error::ServiceError;
 use crate::limits::DESCRIBE_ITEMS;
-use crate::manage::{CLASSES, group_of_identifier, parameters};
 use crate::names::{check_group, check_stream};
-use crate::store::{Group, Store};
-use crate::stream::Stream;
+use crate::store::{Group, Store, Stream};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -37,18 +36,38 @@ struct DescribeLogStreams {
     next_token: Option<String>,
 }
 
-/// Where the next page begins: after this item.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OrderBy {
+    LogStreamName,
+    LastEventTime,
+}
+
+/// The key that orders the items: the time of the last event, or 0 when the order is by name; then the name.
+///
+/// A token is the key of the last item of its page, as a JSON array.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct After(i64, String);
+struct SortKey(i64, String);
+
+impl SortKey {
+    fn from_token(token: &str) -> Result<Self, ServiceError> {
+        serde_json::from_str(token)
+            .map_err(|_| ServiceError::invalid_parameter("The specified nextToken is invalid."))
+    }
+
+    fn to_token(&self) -> String {
+        serde_json::to_string(self).expect("a number and a string can be written as JSON")
+    }
+}
 
 /// `DescribeLogGroups`.
-pub(crate) fn log_groups(store: &Store, json: &[u8]) -> Result<Vec<u8>, ServiceError> {
-    let input: DescribeLogGroups = parameters(json)?;
-    let limit = page_limit(input.limit)?;
-    let after = input.next_token.as_deref().map(read_token).transpose()?;
-    let identifiers = wanted_groups(&input)?;
-    let wanted = |name: &str, group: &Group| match &identifiers {
-        Some(identifiers) => identifiers.contains(&name),
+pub(super) fn log_groups(store: &Store, json: &[u8]) -> Result<Vec<u8>, ServiceError> {
+    let input: DescribeLogGroups = parameters::parse(json)?;
+    let limit = parameters::page_limit(input.limit, DESCRIBE_ITEMS)?;
+    let after = input.next_token.as_deref().map(SortKey::from_token).transpose()?;
+    check_filters(&input)?;
+    let identified = input.log_group_identifiers.as_deref().map(identified_groups).transpose()?;
+    let is_selected = |name: &str, group: &Group| match &identified {
+        Some(identified) => identified.contains(&name),
         None => {
             input.log_group_name_prefix.as_deref().is_none_or(|prefix| name.starts_with(prefix))
                 && input.log_group_name_pattern.as_deref().is_none_or(|pattern| name.contains(pattern))
@@ -58,24 +77,57 @@ pub(crate) fn log_groups(store: &Store, json: &[u8]) -> Result<Vec<u8>, ServiceE
     let rest = store
         .groups
         .iter()
-        .filter(|(name, group)| wanted(name, group))
+        .filter(|(name, group)| is_selected(name, group))
         .filter(|(name, _)| after.as_ref().is_none_or(|after| **name > after.1));
-    let items = rest.map(|(name, group)| (After(0, name.clone()), group_json(name, group)));
+    let items = rest.map(|(name, group)| (SortKey(0, name.clone()), group_json(name, group)));
     Ok(page("logGroups", items, limit))
 }
 
 /// `DescribeLogStreams`.
-pub(crate) fn log_streams(store: &mut Store, json: &[u8]) -> Result<Vec<u8>, ServiceError> {
-    let input: DescribeLogStreams = parameters(json)?;
-    let limit = page_limit(input.limit)?;
-    let after = input.next_token.as_deref().map(read_token).transpose()?;
-    let name = group_parameter(input.log_group_name.as_deref(), input.log_group_identifier.as_deref())?;
+pub(super) fn log_streams(store: &mut Store, json: &[u8]) -> Result<Vec<u8>, ServiceError> {
+    let input: DescribeLogStreams = parameters::parse(json)?;
+    let limit = parameters::page_limit(input.limit, DESCRIBE_ITEMS)?;
+    let after = input.next_token.as_deref().map(SortKey::from_token).transpose()?;
+    let name = parameters::group_of_name_or_identifier(
+        input.log_group_name.as_deref(),
+        input.log_group_identifier.as_deref(),
+    )?;
+    let prefix = input.log_stream_name_prefix.as_deref().unwrap_or("");
+    let order_by = order_of(&input)?;
+    let group = store.group(name)?;
+    let arn = group.arn(name);
+    let key = |name: &String, stream: &Stream| match order_by {
+        OrderBy::LogStreamName => SortKey(0, name.clone()),
+        OrderBy::LastEventTime => SortKey(stream.last_event_ms.unwrap_or(0), name.clone()),
+    };
+    let mut streams: Vec<(SortKey, &Stream)> = group
+        .streams
+        .iter()
+        .filter(|(name, _)| name.starts_with(prefix))
+        .map(|(name, stream)| (key(name, stream), stream))
+        .collect();
+    streams.sort_by(|(left, _), (right, _)| left.cmp(right));
+    let descending = input.descending.unwrap_or(false);
+    if descending {
+        streams.reverse();
+    }
+    let is_left =
+        |key: &SortKey| after.as_ref().is_none_or(|after| if descending { key < after } else { key > after });
+    let items = streams.into_iter().filter(|(key, _)| is_left(key)).map(|(key, stream)| {
+        let json = stream_json(&key.1, stream, &arn);
+        (key, json)
+    });
+    Ok(page("logStreams", items, limit))
+}
+
+/// Checks the prefix and returns the order.
+fn order_of(input: &DescribeLogStreams) -> Result<OrderBy, ServiceError> {
     if let Some(prefix) = &input.log_stream_name_prefix {
         check_stream("logStreamNamePrefix", prefix)?;
     }
-    let by_time = match input.order_by.as_deref() {
-        None | Some("LogStreamName") => false,
-        Some("LastEventTime") => true,
+    let order_by = match input.order_by.as_deref() {
+        None | Some("LogStreamName") => OrderBy::LogStreamName,
+        Some("LastEventTime") => OrderBy::LastEventTime,
         Some(other) => {
             return Err(ServiceError::constraint(
                 "orderBy",
@@ -84,63 +136,16 @@ pub(crate) fn log_streams(store: &mut Store, json: &[u8]) -> Result<Vec<u8>, Ser
             ));
         }
     };
-    if by_time && input.log_stream_name_prefix.is_some() {
+    if order_by == OrderBy::LastEventTime && input.log_stream_name_prefix.is_some() {
         return Err(ServiceError::invalid_parameter(
             "Cannot order by LastEventTime with a logStreamNamePrefix.",
         ));
     }
-    let group = store.group(name)?;
-    let arn = group.arn(name);
-    let place = |name: &String, stream: &Stream| {
-        After(if by_time { stream.last_event_ms.unwrap_or(0) } else { 0 }, name.clone())
-    };
-    let mut rest: Vec<(After, &Stream)> = group
-        .streams
-        .iter()
-        .filter(|(name, _)| {
-            input.log_stream_name_prefix.as_deref().is_none_or(|prefix| name.starts_with(prefix))
-        })
-        .map(|(name, stream)| (place(name, stream), stream))
-        .collect();
-    rest.sort_by(|(left, _), (right, _)| left.cmp(right));
-    let descending = input.descending.unwrap_or(false);
-    if descending {
-        rest.reverse();
-    }
-    let is_left = |place: &After| {
-        after.as_ref().is_none_or(|after| if descending { place < after } else { place > after })
-    };
-    let items = rest.into_iter().filter(|(place, _)| is_left(place)).map(|(place, stream)| {
-        let json = stream_json(&place.1, stream, &arn);
-        (place, json)
-    });
-    Ok(page("logStreams", items, limit))
+    Ok(order_by)
 }
 
-/// The group of a call that takes either its name or its identifier.
-pub(crate) fn group_parameter<'a>(
-    name: Option<&'a str>,
-    identifier: Option<&'a str>,
-) -> Result<&'a str, ServiceError> {
-    match (name, identifier) {
-        (Some(name), None) => {
-            check_group("logGroupName", name)?;
-            Ok(name)
-        }
-        (None, Some(identifier)) => {
-            let name = group_of_identifier(identifier);
-            check_group("logGroupIdentifier", name)?;
-            Ok(name)
-        }
-        (None, None) => Err(ServiceError::missing("logGroupName")),
-        (Some(_), Some(_)) => Err(ServiceError::invalid_parameter(
-            "LogGroup name and LogGroup ARN are mutually exclusive parameters.",
-        )),
-    }
-}
-
-/// Checks the filters, and returns the names that are asked for one by one, if they are.
-fn wanted_groups(input: &DescribeLogGroups) -> Result<Option<Vec<&str>>, ServiceError> {
+/// Checks the filters and their combination.
+fn check_filters(input: &DescribeLogGroups) -> Result<(), ServiceError> {
     if let Some(prefix) = &input.log_group_name_prefix {
         check_group("logGroupNamePrefix", prefix)?;
     }
@@ -149,21 +154,15 @@ fn wanted_groups(input: &DescribeLogGroups) -> Result<Option<Vec<&str>>, Service
     {
         check_group("logGroupNamePattern", pattern)?;
     }
-    if let Some(class) = input.log_group_class.as_deref()
-        && !CLASSES.contains(&class)
-    {
-        return Err(ServiceError::constraint(
-            "logGroupClass",
-            class,
-            "Member must satisfy enum value set: [STANDARD, INFREQUENT_ACCESS, DELIVERY, ESSENTIALS]",
-        ));
+    if let Some(class) = &input.log_group_class {
+        parameters::check_class(class)?;
     }
     if input.log_group_name_prefix.is_some() && input.log_group_name_pattern.is_some() {
         return Err(ServiceError::invalid_parameter(
             "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.",
         ));
     }
-    let Some(identifiers) = &input.log_group_identifiers else { return Ok(None) };
+    let Some(identifiers) = &input.log_group_identifiers else { return Ok(()) };
     if !(1..=DESCRIBE_ITEMS).contains(&identifiers.len()) {
         return Err(ServiceError::constraint(
             "logGroupIdentifiers",
@@ -177,20 +176,28 @@ fn wanted_groups(input: &DescribeLogGroups) -> Result<Option<Vec<&str>>, Service
             "Log group identifiers cannot be combined with another filter.",
         ));
     }
-    let name = |identifier| {
-        let name = group_of_identifier(identifier);
-        check_group("logGroupIdentifiers", name).map(|()| name)
-    };
-    identifiers.iter().map(|identifier| name(identifier)).collect::<Result<_, _>>().map(Some)
+    Ok(())
 }
 
-/// Asking for one of the two cheaper classes returns both, as the API reference says.
-fn is_of_class(group: &Group, wanted: &str) -> bool {
-    match wanted {
+/// Returns the names of the groups that the identifiers stand for.
+fn identified_groups(identifiers: &[String]) -> Result<Vec<&str>, ServiceError> {
+    let mut names = Vec::with_capacity(identifiers.len());
+    for identifier in identifiers {
+        let name = parameters::group_of_identifier(identifier);
+        check_group("logGroupIdentifiers", name)?;
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// Returns true when a filter by class selects the group. A filter by one of the two cheaper classes selects both, as
+/// the API reference says.
+fn is_of_class(group: &Group, class: &str) -> bool {
+    match class {
         "INFREQUENT_ACCESS" | "ESSENTIALS" => {
             matches!(group.class.as_str(), "INFREQUENT_ACCESS" | "ESSENTIALS")
         }
-        _ => group.class == wanted,
+        _ => group.class == class,
     }
 }
 
@@ -233,43 +240,18 @@ fn stream_json(name: &str, stream: &Stream, group_arn: &str) -> Value {
     json
 }
 
-fn page(key: &str, mut items: impl Iterator<Item = (After, Value)>, limit: usize) -> Vec<u8> {
-    let mut shown = Vec::new();
+fn page(key: &str, mut items: impl Iterator<Item = (SortKey, Value)>, limit: usize) -> Vec<u8> {
+    let mut on_page = Vec::new();
     let mut last = None;
-    for (place, json) in items.by_ref().take(limit) {
-        shown.push(json);
-        last = Some(place);
+    for (sort_key, json) in items.by_ref().take(limit) {
+        on_page.push(json);
+        last = Some(sort_key);
     }
-    let mut output = json!({ key: shown });
+    let mut output = json!({ key: on_page });
     if let (Some(last), Some(_)) = (last, items.next()) {
-        output["nextToken"] = write_token(&last).into();
+        output["nextToken"] = last.to_token().into();
     }
     output.to_string().into_bytes()
-}
-
-fn page_limit(limit: Option<i64>) -> Result<usize, ServiceError> {
-    match limit {
-        None => Ok(DESCRIBE_ITEMS),
-        Some(limit) => usize::try_from(limit)
-            .ok()
-            .filter(|limit| (1..=DESCRIBE_ITEMS).contains(limit))
-            .ok_or_else(|| {
-                ServiceError::constraint(
-                    "limit",
-                    &limit.to_string(),
-                    "Member must have value between 1 and 50",
-                )
-            }),
-    }
-}
-
-fn write_token(after: &After) -> String {
-    serde_json::to_string(after).expect("a number and a string are JSON")
-}
-
-fn read_token(token: &str) -> Result<After, ServiceError> {
-    serde_json::from_str(token)
-        .map_err(|_| ServiceError::invalid_parameter("The specified nextToken is invalid."))
 }
 
 #[cfg(test)]
@@ -296,20 +278,20 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_over_the_pages_meets_every_group_once() {
+    fn all_pages_together_hold_every_group_once() {
         let store = store(123);
-        let (mut met, mut token) = (Vec::new(), Value::Null);
+        let (mut read, mut token) = (Vec::new(), Value::Null);
         loop {
             let body = if token.is_null() { json!({}) } else { json!({"nextToken": token}) };
             let (names, next) = groups(&store, &body).unwrap();
             assert!(names.len() <= DESCRIBE_ITEMS);
-            met.extend(names);
+            read.extend(names);
             token = next;
             if token.is_null() {
                 break;
             }
         }
-        assert!(met.is_sorted() && met.len() == 123, "{} groups met", met.len());
+        assert!(read.is_sorted() && read.len() == 123, "{} groups read", read.len());
     }
 
     #[test]
@@ -348,17 +330,17 @@ mod tests {
     fn streams_are_ordered_by_name_or_by_their_last_event_either_way() {
         let mut store = Store::default();
         for (name, last_ms) in [("a", 30), ("b", 10), ("c", 20)] {
-            store.ensure_stream("g", name, 1).count_taken(1, 27, last_ms, last_ms, last_ms);
+            store.ensure_stream("g", name, 1).count_accepted(1, 27, last_ms, last_ms, last_ms);
         }
         let mut names = |body: Value| {
-            let mut met = String::new();
+            let mut read = String::new();
             let mut body = body;
             body["logGroupName"] = "g".into();
             body["limit"] = 2.into();
             loop {
                 let json = log_streams(&mut store, body.to_string().as_bytes()).unwrap();
                 let page: Value = serde_json::from_slice(&json).unwrap();
-                met.extend(
+                read.extend(
                     page["logStreams"]
                         .as_array()
                         .unwrap()
@@ -366,7 +348,7 @@ mod tests {
                         .map(|s| s["logStreamName"].as_str().unwrap()),
                 );
                 if page["nextToken"].is_null() {
-                    return met;
+                    return read;
                 }
                 body["nextToken"] = page["nextToken"].clone();
             }
