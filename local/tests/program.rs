@@ -1,4 +1,4 @@
-//! The program from outside: its port file, its signals, its exit codes.
+//! The program as its users see it: port file, signals and exit codes.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -31,21 +31,21 @@ impl Drop for Scratch {
     }
 }
 
-/// Waits for the port file, which is the program's way to say that it listens.
-fn port(file: &Path, program: &mut Child) -> u16 {
+/// Waits for the port file, which shows that the program listens, and returns the port.
+fn wait_for_port(file: &Path, program: &mut Child) -> u16 {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         if let Ok(text) = std::fs::read_to_string(file) {
             let port = text.strip_suffix('\n').expect("the port ends with a newline");
             return port.parse().expect("the port is decimal");
         }
-        assert!(program.try_wait().unwrap().is_none(), "the program ended early");
-        assert!(Instant::now() < deadline, "no port file");
+        assert!(program.try_wait().unwrap().is_none(), "the program ended before it listened");
+        assert!(Instant::now() < deadline, "the program wrote no port file");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-fn refused(args: &[&str]) -> Output {
+fn run_refused(args: &[&str]) -> Output {
     let output = Command::new(PROGRAM).args(args).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
@@ -53,7 +53,7 @@ fn refused(args: &[&str]) -> Output {
 }
 
 #[test]
-fn it_listens_where_its_port_file_says_and_ends_cleanly_at_a_signal() {
+fn it_listens_on_the_port_in_the_port_file_and_ends_cleanly_at_a_signal() {
     let scratch = Scratch::new("signal");
     let rules = scratch.file("rules.json", r#"[{"group": "/denied/*", "hang": true}]"#);
     for signal in ["TERM", "INT"] {
@@ -64,19 +64,19 @@ fn it_listens_where_its_port_file_says_and_ends_cleanly_at_a_signal() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut stream = TcpStream::connect(("127.0.0.1", port(&file, &mut program))).unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", wait_for_port(&file, &mut program))).unwrap();
         stream.write_all(b"GET /_local/faults HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.contains("/denied/*"), "{answer}");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        assert!(response.contains("/denied/*"), "{response}");
         let kill = Command::new("kill").args(["-s", signal, &program.id().to_string()]).status().unwrap();
         assert!(kill.success());
-        assert_eq!(program.wait().unwrap().code(), Some(0), "after SIG{signal}");
+        assert_eq!(program.wait().unwrap().code(), Some(0), "the exit code after SIG{signal} is wrong");
     }
 }
 
 #[test]
-fn its_certificate_is_there_before_its_port() {
+fn the_certificate_is_written_before_the_port_file() {
     let scratch = Scratch::new("tls");
     let (certificate, port_file) = (scratch.0.join("certificate.pem"), scratch.0.join("port"));
     let mut program = Command::new(PROGRAM)
@@ -87,8 +87,9 @@ fn its_certificate_is_there_before_its_port() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    port(&port_file, &mut program);
-    let pem = std::fs::read_to_string(&certificate).expect("the certificate comes first");
+    wait_for_port(&port_file, &mut program);
+    let pem =
+        std::fs::read_to_string(&certificate).expect("the certificate was not written before the port file");
     assert!(pem.starts_with("-----BEGIN CERTIFICATE-----") && !pem.contains("KEY"), "{pem}");
     assert!(pem.trim_end().ends_with("-----END CERTIFICATE-----"), "{pem}");
     assert!(Command::new("kill").arg(program.id().to_string()).status().unwrap().success());
@@ -96,7 +97,7 @@ fn its_certificate_is_there_before_its_port() {
 }
 
 #[test]
-fn a_certificate_that_cannot_be_written_is_said_and_ends_it() {
+fn a_certificate_that_cannot_be_written_ends_the_program_with_an_error() {
     let output = Command::new(PROGRAM).args(["--tls", "/nonexistent/certificate.pem"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let error = String::from_utf8(output.stderr).unwrap();
@@ -104,25 +105,25 @@ fn a_certificate_that_cannot_be_written_is_said_and_ends_it() {
 }
 
 #[test]
-fn wrong_arguments_and_rules_are_one_clear_line() {
+fn wrong_arguments_and_rules_are_one_line_on_stderr() {
     let scratch = Scratch::new("wrong");
     let rules = scratch.file("rules.json", r#"[{"hang": true}, {"html": 3}]"#);
-    for (args, named) in [
+    for (args, expected) in [
         (&["--listen", "0.0.0.0:80"][..], "--listen is 0.0.0.0:80"),
         (&["--faults", &rules], "rule 2: html is 3; allowed is a status from 200 to 599"),
         (&["--tls"], "--tls"),
         (&["--frob"], "--frob"),
     ] {
-        let error = String::from_utf8(refused(args).stderr).unwrap();
-        assert!(error.contains(named) && error.lines().count() == 1, "{error}");
+        let error = String::from_utf8(run_refused(args).stderr).unwrap();
+        assert!(error.contains(expected) && error.lines().count() == 1, "{error}");
     }
 }
 
 #[test]
 fn help_and_version_are_printed() {
-    for (arg, named) in [("--help", "--port-file"), ("--version", env!("CARGO_PKG_VERSION"))] {
+    for (arg, expected) in [("--help", "--port-file"), ("--version", env!("CARGO_PKG_VERSION"))] {
         let output = Command::new(PROGRAM).arg(arg).output().unwrap();
         assert!(output.status.success());
-        assert!(String::from_utf8(output.stdout).unwrap().contains(named));
+        assert!(String::from_utf8(output.stdout).unwrap().contains(expected));
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The effect of a rule on a request that it fires for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// The response is this service error. No event is accepted.
+    /// The response is this service error. The operation is not carried out.
     Error {
         /// Exception name.
         code: String,
@@ -23,9 +23,9 @@ pub enum Effect {
     Reset(ResetWhen),
     /// The operation is carried out. The response breaks off in the middle and the connection is closed.
     CutResponse,
-    /// The response is an HTML page with this status, as a proxy would send it. No event is accepted.
+    /// The response is an HTML page with this status, as a proxy would send it. The operation is not carried out.
     Html(u16),
-    /// The response is this status without a body. No event is accepted.
+    /// The response is this status without a body. The operation is not carried out.
     Empty(u16),
     /// The most matching requests per second. Requests above this rate get `ThrottlingException`; the rule does
     /// nothing to the others. The limiter is a token bucket that holds the tokens of one second, at least one token.
