@@ -1,4 +1,4 @@
-//! The bodies of the requests that carry the lines, byte for byte as the sink makes them.
+//! The request bodies with the log lines, byte for byte as the sink makes them.
 
 use std::io::Write;
 
@@ -7,17 +7,17 @@ use crate::lines::Lines;
 
 const PREFIX: &[u8] = br#"{"logGroupName":"/bench/x","logStreamName":"s","logEvents":["#;
 
-/// So many events in as few bodies as the service's limits allow.
-pub fn bodies(lines: &Lines, events: u64) -> Result<Vec<Vec<u8>>, Failure> {
-    lines.batches(events).map(|batch| body(&batch)).collect()
+/// Makes as few bodies for `events` events as the service's limits allow.
+pub fn make_bodies(lines: &Lines, events: u64) -> Result<Vec<Vec<u8>>, Failure> {
+    lines.batches(events).map(|batch| make_body(&batch)).collect()
 }
 
-/// The bytes of all of them.
+/// Returns the size of all bodies together, in megabytes of 10^6 bytes.
 pub fn megabytes(bodies: &[Vec<u8>]) -> f64 {
     bodies.iter().map(Vec::len).sum::<usize>() as f64 / 1e6
 }
 
-fn body(batch: &[&str]) -> Result<Vec<u8>, Failure> {
+fn make_body(batch: &[&str]) -> Result<Vec<u8>, Failure> {
     let mut body = PREFIX.to_vec();
     for (index, message) in batch.iter().enumerate() {
         if index > 0 {
@@ -36,8 +36,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_is_what_the_service_reads() {
-        let body = body(&["say \"hello\"", "two"]).unwrap();
+    fn a_body_has_the_json_that_the_service_reads() {
+        let body = make_body(&["say \"hello\"", "two"]).unwrap();
         let expected = concat!(
             r#"{"logGroupName":"/bench/x","logStreamName":"s","logEvents":["#,
             r#"{"timestamp":1700000000000,"message":"say \"hello\""},"#,

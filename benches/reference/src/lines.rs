@@ -1,17 +1,17 @@
-//! The log lines, and batches of them as large as the service takes them.
+//! The log lines, and batches as large as the service accepts.
 
 use std::path::Path;
 
-use crate::Failure;
+use crate::result::Failure;
 
-/// The service's limits of one `PutLogEvents`:
+/// The service's limits for one `PutLogEvents` request:
 /// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html>.
 const BATCH_BYTES: usize = 1_048_576;
 const BATCH_EVENTS: usize = 10_000;
-/// What each event counts besides its message.
+/// The bytes that the service counts per event in addition to the message.
 const EVENT_OVERHEAD_BYTES: usize = 26;
 
-/// The lines of a file; at least one.
+/// The lines of a file, at least one.
 pub struct Lines(Vec<String>);
 
 impl Lines {
@@ -19,12 +19,12 @@ impl Lines {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         if lines.is_empty() {
-            return Err(format!("{}: there are no lines in it", path.display()).into());
+            return Err(format!("{}: the file is empty; at least one line is needed", path.display()).into());
         }
         Ok(Self(lines))
     }
 
-    /// So many events, from the first line on and again from the first after the last, in the fewest batches.
+    /// Makes as few batches for `events` events as possible. After the last line, the first line follows again.
     pub fn batches(&self, events: u64) -> impl Iterator<Item = Vec<&str>> {
         let mut left = (0..events).zip(self.0.iter().cycle()).map(|(_, line)| line.as_str()).peekable();
         std::iter::from_fn(move || {
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_are_as_large_as_the_service_takes_them() {
+    fn batches_are_as_large_as_the_service_accepts() {
         assert_eq!(sizes("short", 25_000), [10_000, 10_000, 5_000]);
         assert_eq!(sizes(&"x".repeat(126), 7_000), [6_898, 102]);
         assert_eq!(sizes(&"x".repeat(524_288 - 26), 3), [2, 1]);
@@ -60,10 +60,10 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_taken_in_turn_over_the_ends_of_batches() {
+    fn lines_are_repeated_in_order_across_batches() {
         let lines = Lines(["a", "b", "c"].map(str::to_owned).to_vec());
-        let taken: Vec<&str> = lines.batches(10_002).flatten().collect();
-        assert!(taken.iter().zip(["a", "b", "c"].iter().cycle()).all(|(line, expected)| line == expected));
-        assert_eq!(taken.len(), 10_002);
+        let repeated: Vec<&str> = lines.batches(10_002).flatten().collect();
+        assert!(repeated.iter().zip(["a", "b", "c"].iter().cycle()).all(|(line, expected)| line == expected));
+        assert_eq!(repeated.len(), 10_002);
     }
 }

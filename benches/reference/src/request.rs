@@ -1,12 +1,12 @@
-//! `request`: requests of a single event by the plain SDK, which is what a request costs whatever is in it.
+//! `request`: sends single events with the plain SDK, to measure the cost of a request without regard to its content.
 
 use std::iter::repeat_n;
 
 use serde_json::{Value, json};
 
 use crate::client::{Client, block_on};
-use crate::cpu::Clock;
-use crate::{Failure, rounded};
+use crate::result::{Failure, round};
+use crate::stopwatch::Stopwatch;
 
 const MESSAGE_BYTES: usize = 126;
 
@@ -17,11 +17,11 @@ pub fn run(endpoint: &str, count: u64) -> Result<Value, Failure> {
     block_on(async {
         let client = Client::connect(endpoint).await?;
         client.send(requests(count / 10)).await?;
-        let clock = Clock::start();
+        let stopwatch = Stopwatch::start();
         let requests = client.send(requests(count)).await?;
         Ok(json!({
             "requests": requests,
-            "cpu_us_per_request": rounded(clock.cpu_s() * 1e6 / requests as f64),
+            "cpu_us_per_request": round(stopwatch.cpu_s() * 1e6 / requests as f64),
         }))
     })
 }

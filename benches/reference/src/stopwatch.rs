@@ -1,37 +1,37 @@
-//! The clock: CPU time of the whole process, and the time on the wall.
+//! Measures the CPU time of the whole process and the wall time.
 
 use std::time::{Duration, Instant};
 
-/// What was used since it was started.
-pub struct Clock {
-    cpu: Duration,
-    wall: Instant,
+/// Measures the time since it was started.
+pub struct Stopwatch {
+    cpu_at_start: Duration,
+    started_at: Instant,
 }
 
-impl Clock {
+impl Stopwatch {
     pub fn start() -> Self {
-        Self { cpu: cpu(), wall: Instant::now() }
+        Self { cpu_at_start: process_cpu_time(), started_at: Instant::now() }
     }
 
-    /// Seconds of CPU, user and system.
+    /// Returns the CPU time in seconds, user and system.
     pub fn cpu_s(&self) -> f64 {
-        (cpu() - self.cpu).as_secs_f64()
+        (process_cpu_time() - self.cpu_at_start).as_secs_f64()
     }
 
-    /// Seconds on the wall.
+    /// Returns the wall time in seconds.
     pub fn wall_s(&self) -> f64 {
-        self.wall.elapsed().as_secs_f64()
+        self.started_at.elapsed().as_secs_f64()
     }
 }
 
 #[allow(unsafe_code)]
-fn cpu() -> Duration {
-    // SAFETY: it is all numbers, and the call writes all of it.
+fn process_cpu_time() -> Duration {
+    // SAFETY: `rusage` consists of numbers, so zeros are a valid value; the pointer is valid during the call.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
-        assert_eq!(libc::getrusage(libc::RUSAGE_SELF, &mut usage), 0, "getrusage takes RUSAGE_SELF");
+        assert_eq!(libc::getrusage(libc::RUSAGE_SELF, &mut usage), 0, "getrusage refuses RUSAGE_SELF");
         usage
     };
-    let time = |t: libc::timeval| Duration::new(t.tv_sec as u64, 1_000 * t.tv_usec as u32);
-    time(usage.ru_utime) + time(usage.ru_stime)
+    let duration = |time: libc::timeval| Duration::new(time.tv_sec as u64, 1_000 * time.tv_usec as u32);
+    duration(usage.ru_utime) + duration(usage.ru_stime)
 }
