@@ -54,21 +54,21 @@ mod tests {
 
     #[test]
     fn a_group_name_has_1_to_512_characters_of_the_allowed_set() {
-        for good in ["a", "/aws/lambda/x_1.2-3#", &"g".repeat(512)] {
-            assert!(check_group("logGroupName", good).is_ok(), "{good} was refused");
+        for valid in ["a", "/aws/lambda/x_1.2-3#", &"g".repeat(512)] {
+            assert!(check_group("logGroupName", valid).is_ok(), "{valid} was refused");
         }
-        for bad in ["", "a b", "a:b", "a*", "ä", "a$", &"g".repeat(513)] {
-            assert!(check_group("logGroupName", bad).is_err(), "{bad} was accepted");
+        for wrong in ["", "a b", "a:b", "a*", "ä", "a$", &"g".repeat(513)] {
+            assert!(check_group("logGroupName", wrong).is_err(), "{wrong} was accepted");
         }
     }
 
     #[test]
     fn a_stream_name_has_1_to_512_characters_without_colon_and_asterisk() {
-        for good in ["s", "2026/01/01/[$LATEST] ä", &"ü".repeat(512)] {
-            assert!(check_stream("logStreamName", good).is_ok(), "{good} was refused");
+        for valid in ["s", "2026/01/01/[$LATEST] ä", &"ü".repeat(512)] {
+            assert!(check_stream("logStreamName", valid).is_ok(), "{valid} was refused");
         }
-        for bad in ["", "a:b", "a*", &"ü".repeat(513)] {
-            assert!(check_stream("logStreamName", bad).is_err(), "{bad} was accepted");
+        for wrong in ["", "a:b", "a*", &"ü".repeat(513)] {
+            assert!(check_stream("logStreamName", wrong).is_err(), "{wrong} was accepted");
         }
     }
 }

@@ -54,7 +54,7 @@ impl<'a> InFlight<'a> {
     }
 
     /// Carries the operation out and records it, both under one lock, and returns the response. `fault` is the name of
-    /// the fault that keeps the client from getting the response.
+    /// the fault that keeps the client from getting the whole response.
     pub fn execute(
         &self,
         request: VerifiedRequest<'_>,

@@ -65,13 +65,13 @@ fn a_stop_ends_hanging_requests() {
 
 #[test]
 fn a_reset_before_stores_nothing_and_a_reset_after_stores_everything() {
-    for (rule, name, taken) in
+    for (rule, name, stored) in
         [(Rule::reset_before(), "reset_before", 0), (Rule::reset_after(), "reset_after", 1)]
     {
         let (local, mut client) = start_with(rule.count(1));
         let error = client.put(&["m"]).expect_err("the request got a response");
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{name}");
-        assert_eq!((messages(&local).len(), last_record(&local).taken_events), (taken, taken), "{name}");
+        assert_eq!((messages(&local).len(), last_record(&local).taken_events), (stored, stored), "{name}");
         assert_eq!(last_record(&local).outcome, fault(name));
         assert!(
             Client::connect(local.addr()).unwrap().put(&["n"]).is_ok(),

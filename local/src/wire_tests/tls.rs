@@ -60,7 +60,7 @@ fn a_client_without_trust_without_tls_or_without_a_word_does_not_affect_the_othe
     drop(silent);
     assert!(
         local.wait_until(TIMEOUT, |local| local.connections_open() == 0),
-        "the request outlived its client"
+        "the connection outlived its client"
     );
 }
 
@@ -78,7 +78,7 @@ fn a_pause_and_a_stop_do_not_wait_for_a_handshake() {
 
 #[test]
 fn resets_and_cut_responses_break_a_tls_connection_like_a_plain_one() {
-    for (rule, name, kind, taken) in [
+    for (rule, name, kind, stored) in [
         (Rule::reset_before(), "reset_before", ErrorKind::ConnectionReset, 0),
         (Rule::reset_after(), "reset_after", ErrorKind::ConnectionReset, 1),
         (Rule::cut_response(), "cut_response", ErrorKind::UnexpectedEof, 1),
@@ -86,7 +86,7 @@ fn resets_and_cut_responses_break_a_tls_connection_like_a_plain_one() {
         let local = start_https(vec![rule.count(1)]);
         let error = connect(&local).put(&["m"]).expect_err("the request got a response");
         assert_eq!(error.kind(), kind, "{name}: {error}");
-        assert_eq!((messages(&local).len(), last_record(&local).outcome), (taken, fault(name)));
+        assert_eq!((messages(&local).len(), last_record(&local).outcome), (stored, fault(name)));
         assert!(connect(&local).put(&["n"]).is_ok(), "another connection was broken too");
     }
 }

@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use super::ages::{Ages, RejectedEvents};
 use super::input::{BatchEvent, Input, Length, Message};
-
 use crate::error::ServiceError;
 use crate::faults::Reject;
 use crate::limits::{BATCH_BYTES, BATCH_EVENTS, BATCH_SPAN_MS};
@@ -26,7 +25,7 @@ pub(crate) struct Batch {
     /// Bytes of all events, as the service counts a batch.
     pub counted_bytes: usize,
     events: Vec<BatchEvent>,
-    /// The first check that the batch as a whole fails.
+    /// The error of the first check that the batch as a whole fails; `Ok` when it passes all of them.
     check: Result<(), ServiceError>,
     /// The error in the entity, which does not affect the events.
     entity_error: Option<&'static str>,
