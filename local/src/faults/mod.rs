@@ -15,5 +15,5 @@ mod token_bucket;
 pub use effect::{Effect, Reject, ResetWhen};
 pub use rule::{Rule, RuleError};
 pub use rule_json::parse_rules;
-pub(crate) use table::{Action, FaultTable};
+pub(crate) use table::{Action, FaultRequest, FaultTable};
 pub use table::{RuleId, RuleStatus};

@@ -17,6 +17,11 @@ pub struct Rule {
     pub stream: String,
     /// The operation, such as `PutLogEvents`; `None` matches every operation.
     pub operation: Option<String>,
+    /// The rule matches only requests whose body, decompressed, contains this text; `None` matches every body.
+    pub body_contains: Option<String>,
+    /// The rule matches only requests whose body has more than this number of bytes on the wire; `None` matches every
+    /// size.
+    pub body_over_bytes: Option<usize>,
     /// The effect on the requests that the rule fires for.
     pub effect: Effect,
     /// The rule fires at most this number of times; `None` means no limit.
@@ -43,6 +48,8 @@ impl Rule {
             group: "*".to_owned(),
             stream: "*".to_owned(),
             operation: None,
+            body_contains: None,
+            body_over_bytes: None,
             effect,
             count: None,
             share: 1.0,
@@ -125,6 +132,18 @@ impl Rule {
         self
     }
 
+    /// Limits the rule to requests whose body, decompressed, contains this text.
+    pub fn body_contains(mut self, text: &str) -> Self {
+        self.body_contains = Some(text.to_owned());
+        self
+    }
+
+    /// Limits the rule to requests whose body has more than this number of bytes on the wire.
+    pub fn body_over_bytes(mut self, bytes: usize) -> Self {
+        self.body_over_bytes = Some(bytes);
+        self
+    }
+
     /// Lets the rule fire at most `count` times.
     pub fn count(mut self, count: u64) -> Self {
         self.count = Some(count);
@@ -161,6 +180,9 @@ impl Rule {
         {
             let allowed = OPERATIONS.join(", ");
             return Err(RuleError(format!("operation is \"{operation}\"; allowed is one of {allowed}")));
+        }
+        if self.body_contains.as_deref() == Some("") {
+            return Err(RuleError("body_contains is empty; allowed is a text, or no such key".to_owned()));
         }
         match self.for_ms {
             Some(for_ms) if for_ms <= self.after_ms => Err(RuleError(format!(

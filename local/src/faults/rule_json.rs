@@ -41,6 +41,10 @@ struct RuleJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     operation: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    body_contains: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_over_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     delay_ms: Option<u64>,
@@ -145,6 +149,8 @@ impl TryFrom<RuleJson> for Rule {
             group: json.group.unwrap_or_else(|| "*".to_owned()),
             stream: json.stream.unwrap_or_else(|| "*".to_owned()),
             operation: json.operation,
+            body_contains: json.body_contains,
+            body_over_bytes: json.body_over_bytes,
             effect,
             count: json.count,
             share: json.share.unwrap_or(1.0),
@@ -163,6 +169,8 @@ impl From<Rule> for RuleJson {
             group: (rule.group != "*").then_some(rule.group),
             stream: (rule.stream != "*").then_some(rule.stream),
             operation: rule.operation,
+            body_contains: rule.body_contains,
+            body_over_bytes: rule.body_over_bytes,
             count: rule.count,
             share: (rule.share != 1.0).then_some(rule.share),
             seed: rule.seed,
@@ -196,6 +204,7 @@ mod tests {
             r#"{"group":"/denied/*","operation":"PutLogEvents","error":{"code":"AccessDeniedException","status":400,"message":"no"}}"#,
             r#"{"delay_ms":250,"count":3}"#,
             r#"{"stream":"s?","hang":true}"#,
+            r#"{"body_contains":"POISON","body_over_bytes":1200000,"empty":413}"#,
             r#"{"reset":"before"}"#,
             r#"{"reset":"after","for_ms":500,"after_ms":100}"#,
             r#"{"cut_response":true}"#,
@@ -230,6 +239,7 @@ mod tests {
                 "operation is \"PutLogEvent\"; allowed is one of PutLogEvents,",
             ),
             (r#"[{"hang":true,"for_ms":5,"after_ms":5}]"#, "for_ms is 5 and after_ms is 5"),
+            (r#"[{"hang":true,"body_contains":""}]"#, "body_contains is empty"),
             (r#"[{"reset":"during"}]"#, "unknown variant `during`"),
         ] {
             let error = parse_rules(json).unwrap_err().to_string();

@@ -31,6 +31,25 @@ pub struct RuleStatus {
     pub rule: Rule,
 }
 
+/// The parts of a request that rules look at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FaultRequest<'a> {
+    /// The operation, such as `PutLogEvents`.
+    pub operation: &'a str,
+    /// The log group; empty when the request names none.
+    pub group: &'a str,
+    /// The log stream; empty when the request names none.
+    pub stream: &'a str,
+    /// The size of the body on the wire, in bytes.
+    pub body_bytes: usize,
+    /// The body, decompressed. Empty unless a rule looks into bodies.
+    pub body: &'a [u8],
+}
+
+fn contains(body: &[u8], text: &str) -> bool {
+    body.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
 /// The decision of all rules about one request.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Plan {
@@ -136,11 +155,16 @@ impl FaultTable {
         self.rules.iter().map(status).collect()
     }
 
-    /// Decides what happens to a request. An empty group or stream means that the request names none.
-    pub fn plan(&mut self, operation: &str, group: &str, stream: &str, now: Instant) -> Plan {
+    /// Returns whether a rule looks into the bodies of requests.
+    pub fn reads_bodies(&self) -> bool {
+        self.rules.iter().any(|active| active.rule.body_contains.is_some())
+    }
+
+    /// Decides what happens to a request.
+    pub fn plan(&mut self, request: &FaultRequest<'_>, now: Instant) -> Plan {
         let mut plan = Plan::default();
         for active in &mut self.rules {
-            if !active.matches(operation, group, stream, now) {
+            if !active.matches(request, now) {
                 continue;
             }
             active.matched += 1;
@@ -158,7 +182,8 @@ impl FaultTable {
 }
 
 impl ActiveRule {
-    fn matches(&self, operation: &str, group: &str, stream: &str, now: Instant) -> bool {
+    fn matches(&self, request: &FaultRequest<'_>, now: Instant) -> bool {
+        let FaultRequest { operation, group, stream, body_bytes, body } = *request;
         let age = now.saturating_duration_since(self.set_at);
         let in_force = age >= Duration::from_millis(self.rule.after_ms)
             && self.rule.for_ms.is_none_or(|for_ms| age < Duration::from_millis(for_ms))
@@ -170,6 +195,8 @@ impl ActiveRule {
             && self.rule.operation.as_deref().is_none_or(|required| required == operation)
             && glob::matches(&self.rule.group, group)
             && glob::matches(&self.rule.stream, stream)
+            && self.rule.body_over_bytes.is_none_or(|bytes| body_bytes > bytes)
+            && self.rule.body_contains.as_deref().is_none_or(|text| contains(body, text))
     }
 
     /// Draws the share and evaluates the effect.
@@ -214,6 +241,28 @@ fn error(code: &str, message: &str) -> Action {
 mod tests {
     use super::*;
 
+    fn put<'a>(group: &'a str, stream: &'a str) -> FaultRequest<'a> {
+        FaultRequest { operation: PUT_LOG_EVENTS, group, stream, ..FaultRequest::default() }
+    }
+
+    #[test]
+    fn a_rule_can_look_at_the_size_and_the_text_of_a_body() {
+        let mut table = FaultTable::default();
+        let now = Instant::now();
+        table.add(Rule::empty(413).body_over_bytes(100), now).expect("a rule");
+        assert!(!table.reads_bodies());
+        table.add(Rule::hang().body_contains("POISON"), now).expect("a rule");
+        assert!(table.reads_bodies());
+        for (body_bytes, body, action) in [
+            (100, &b"plain"[..], Action::Proceed),
+            (101, b"plain", Action::Empty(413)),
+            (5, b"a POISON b", Action::Hang),
+            (5, b"POISO", Action::Proceed),
+        ] {
+            assert_eq!(table.plan(&FaultRequest { body_bytes, body, ..put("g", "s") }, now).action, action);
+        }
+    }
+
     fn table(rules: Vec<Rule>, now: Instant) -> FaultTable {
         let mut table = FaultTable::default();
         table.replace(rules, now).unwrap();
@@ -233,14 +282,17 @@ mod tests {
         let now = Instant::now();
         let mut table =
             table(vec![Rule::hang().group("/denied/*").stream("s?").operation("PutLogEvents")], now);
-        assert_eq!(table.plan("PutLogEvents", "/denied/a", "s1", now).action, Action::Hang);
+        assert_eq!(table.plan(&put("/denied/a", "s1"), now).action, Action::Hang);
         for (operation, group, stream) in [
             ("CreateLogStream", "/denied/a", "s1"),
             ("PutLogEvents", "/ok", "s1"),
             ("PutLogEvents", "/denied/a", "other"),
             ("DescribeLogGroups", "", ""),
         ] {
-            assert_eq!(table.plan(operation, group, stream, now), Plan::default());
+            assert_eq!(
+                table.plan(&FaultRequest { operation, group, stream, ..FaultRequest::default() }, now),
+                Plan::default()
+            );
         }
         assert_eq!((table.status()[0].matched, table.status()[0].fired), (1, 1));
     }
@@ -250,7 +302,7 @@ mod tests {
         let now = Instant::now();
         let rules = vec![Rule::delay_ms(5), Rule::delay_ms(7), Rule::error("A", 400), Rule::error("B", 400)];
         let mut table = table(rules, now);
-        let plan = table.plan("PutLogEvents", "g", "s", now);
+        let plan = table.plan(&put("g", "s"), now);
         assert_eq!((plan.delay, code(&plan)), (Duration::from_millis(12), "A"));
     }
 
@@ -258,8 +310,7 @@ mod tests {
     fn a_count_ends_a_rule_and_the_next_one_follows() {
         let now = Instant::now();
         let mut table = table(vec![Rule::error("A", 400).count(2), Rule::error("B", 400)], now);
-        let codes: Vec<String> =
-            (0..4).map(|_| code(&table.plan("PutLogEvents", "g", "s", now)).to_owned()).collect();
+        let codes: Vec<String> = (0..4).map(|_| code(&table.plan(&put("g", "s"), now)).to_owned()).collect();
         assert_eq!(codes, ["A", "A", "B", "B"]);
     }
 
@@ -267,8 +318,7 @@ mod tests {
     fn a_rule_is_in_force_between_after_ms_and_for_ms() {
         let now = Instant::now();
         let mut table = table(vec![Rule::error("A", 400).after_ms(100).for_ms(200)], now);
-        let mut at =
-            |ms| code(&table.plan("PutLogEvents", "g", "s", now + Duration::from_millis(ms))).to_owned();
+        let mut at = |ms| code(&table.plan(&put("g", "s"), now + Duration::from_millis(ms))).to_owned();
         assert_eq!([at(99), at(100), at(199), at(200)], ["", "A", "A", ""]);
     }
 
@@ -277,9 +327,7 @@ mod tests {
         let now = Instant::now();
         let run = |share| {
             let mut table = table(vec![Rule::error("A", 400).share(share, 42)], now);
-            (0..1000)
-                .map(|_| !code(&table.plan("PutLogEvents", "g", "s", now)).is_empty())
-                .collect::<Vec<_>>()
+            (0..1000).map(|_| !code(&table.plan(&put("g", "s"), now)).is_empty()).collect::<Vec<_>>()
         };
         assert_eq!(run(0.3), run(0.3));
         let fired = run(0.3).into_iter().filter(|fired| *fired).count();
@@ -293,7 +341,7 @@ mod tests {
         let mut table = table(vec![Rule::throttle_per_second(10.0)], now);
         let mut passed = |ms: u64, n: usize| {
             let at = now + Duration::from_millis(ms);
-            (0..n).filter(|_| table.plan("PutLogEvents", "g", "s", at).action == Action::Proceed).count()
+            (0..n).filter(|_| table.plan(&put("g", "s"), at).action == Action::Proceed).count()
         };
         assert_eq!(passed(0, 30), 10, "a second's worth at once");
         assert_eq!(passed(0, 1), 0);
@@ -305,8 +353,7 @@ mod tests {
     fn deny_then_allow_denies_in_odd_periods_and_allows_in_even_ones() {
         let now = Instant::now();
         let mut table = table(vec![Rule::deny_then_allow_ms(100)], now);
-        let mut at =
-            |ms| code(&table.plan("PutLogEvents", "g", "s", now + Duration::from_millis(ms))).to_owned();
+        let mut at = |ms| code(&table.plan(&put("g", "s"), now + Duration::from_millis(ms))).to_owned();
         let denied = "AccessDeniedException";
         assert_eq!([at(0), at(99), at(100), at(199), at(200)], [denied, denied, "", "", denied]);
     }
@@ -318,6 +365,6 @@ mod tests {
         assert!(table.replace(vec![Rule::html(99)], now).is_err());
         let id = table.status()[0].id;
         assert!(table.remove(id) && !table.remove(id));
-        assert_eq!(table.plan("PutLogEvents", "g", "s", now), Plan::default());
+        assert_eq!(table.plan(&put("g", "s"), now), Plan::default());
     }
 }

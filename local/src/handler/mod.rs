@@ -20,7 +20,7 @@ use crate::auth::SignedRequest;
 use crate::connection::Connection;
 use crate::control;
 use crate::error::ServiceError;
-use crate::faults::{Action, Reject, ResetWhen};
+use crate::faults::{Action, FaultRequest, Reject, ResetWhen};
 use crate::limits::BODY_BYTES;
 use crate::response::{self, Body};
 use crate::server::Server;
@@ -66,8 +66,16 @@ pub(crate) async fn handle(
         Ok(region) => region,
         Err(error) => return Ok(in_flight.refuse(record, &error)),
     };
+    let text = if server.faults().reads_bodies() { request::decompressed(&body.bytes) } else { Vec::new() };
     let call = read_call(&head, body.bytes, server.discard, &mut record);
-    let plan = server.faults().plan(&record.operation, &record.group, &record.stream, Instant::now());
+    let fault_request = FaultRequest {
+        operation: &record.operation,
+        group: &record.group,
+        stream: &record.stream,
+        body_bytes: record.body_bytes,
+        body: &text,
+    };
+    let plan = server.faults().plan(&fault_request, Instant::now());
     if !plan.delay.is_zero() {
         tokio::time::sleep(plan.delay).await;
     }

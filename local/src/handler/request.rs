@@ -112,6 +112,11 @@ fn check_headers(head: &Parts, operation: &str) -> Result<(), ServiceError> {
     Ok(())
 }
 
+/// The body without its compression; the body itself when it is not gzip.
+pub(super) fn decompressed(body: &[u8]) -> Vec<u8> {
+    gunzip(body).unwrap_or_else(|_| body.to_vec())
+}
+
 fn gunzip(compressed: &[u8]) -> Result<Vec<u8>, ServiceError> {
     // The last four bytes of a gzip member are the length of its content. A wrong value only costs time.
     let claimed = compressed.last_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length) as usize);
