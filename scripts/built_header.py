@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Names the C header that a build made: reads cargo's JSON messages, prints the path.
 
 Old builds leave their headers in the target folder too, so it is cargo that has to say which one is current.

@@ -51,7 +51,9 @@ def group_for(path):
 def ship(file, group, endpoint):
     """Runs cwl-ship; its words go to the terminal. Gives its exit code and the numbers of its summary."""
     command = [RELEASE / "cwl-ship", "--group", group, "--stream", STREAM, "--endpoint", endpoint, file]
-    done = subprocess.run(command, env=hermetic_environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        command, env=hermetic_environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+    )
     print("  " + done.stderr.strip().replace("\n", "\n  "), flush=True)
     numbers = {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)(?![\d.])", done.stderr)}
     return done.returncode, numbers
@@ -77,7 +79,7 @@ def compare(sent, got):
 def verdict(data, sent, got):
     """In words, whether what came back is the file."""
     if got != sent:
-        at = next((i for i, (a, b) in enumerate(zip(sent, got)) if a != b), min(len(sent), len(got)))
+        at = next((i for i, (a, b) in enumerate(zip(sent, got, strict=False)) if a != b), min(len(sent), len(got)))
         return f"DIFFERENT from the file, first at line {at + 1} of those sent"
     back = b"".join(line + b"\n" for line in got)
     if back == data:

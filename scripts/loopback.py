@@ -58,7 +58,7 @@ class CwlLocal:
         if self.tls:
             self.certificate = str(folder / "certificate.pem")
             command += ["--tls", self.certificate]
-        self._log = open(folder / "log", "w+b")
+        self._log = (folder / "log").open("w+b")
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=self._log)
         try:
             self.endpoint = f"{'https' if self.tls else 'http'}://127.0.0.1:{self._port(port_file)}"

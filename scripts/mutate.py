@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Breaks the code on purpose, change by change, and lets the simulation look for each.
 
 Usage: mutate.py [--seeds N] [WORDS...]
@@ -44,12 +45,18 @@ def simulate(seeds):
     """What the simulation says of the copy: `seed N` with the promise, `missed`, or what went wrong."""
     env = os.environ | {"CARGO_TARGET_DIR": str(BUILT), "SEEDS": str(seeds), "RUST_BACKTRACE": "0"}
     test = [os.environ.get("CARGO", "cargo"), "test", "--locked", "--quiet", "--test", "simulation"]
-    built = subprocess.run([*test, "--no-run"], cwd=COPY, env=env, capture_output=True, text=True)
+    built = subprocess.run([*test, "--no-run"], cwd=COPY, env=env, capture_output=True, text=True, check=False)
     if built.returncode != 0:
         return "does not build", built.stderr[-2000:]
     try:
         run = subprocess.run(
-            [*test, "every_promise_holds"], cwd=COPY, env=env, capture_output=True, text=True, timeout=RUN_SECONDS_MAX
+            [*test, "every_promise_holds"],
+            cwd=COPY,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS_MAX,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return "did not end", f"within {RUN_SECONDS_MAX} s"

@@ -27,7 +27,7 @@ def run(program, environment, valgrind):
     try:
         done = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=PROGRAM_SECONDS, encoding="utf-8", errors="replace",
+            timeout=PROGRAM_SECONDS, encoding="utf-8", errors="replace", check=False,
         )
         output, code = done.stdout, done.returncode
     except subprocess.TimeoutExpired as late:

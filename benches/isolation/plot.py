@@ -17,7 +17,7 @@ matplotlib.use("Agg")  # no display is asked for
 matplotlib.rcParams.update({"svg.hashsalt": "isolation", "font.family": "sans-serif", "font.size": 9})
 
 import matplotlib.pyplot as plt  # noqa: E402
-import matplotlib.ticker as ticker  # noqa: E402
+from matplotlib import ticker  # noqa: E402
 
 COLUMNS = 3
 # Of Okabe and Ito's palette, which all kinds of colour vision tell apart.
@@ -80,7 +80,7 @@ def picture(results):
     size = (4.2 * columns + 0.6, 2.35 * rows + 1.1)
     figure, grid = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False, layout="constrained")
     panels = list(grid.flat)
-    for axes, (name, entry) in zip(panels, scenarios.items()):
+    for axes, (name, entry) in zip(panels, scenarios.items(), strict=False):
         draw(axes, name, entry)
         finish(axes, entry["own"]["p99_ms_series"]["begin_s"])
     for axes in panels[len(scenarios):]:
@@ -94,7 +94,7 @@ def picture(results):
             axes.set_ylabel("p99 latency")
     values = [value for entry in scenarios.values() for part in ("baseline", "own") for value in points(entry[part])[1]
               if not math.isnan(value)]
-    panels[0].set_ylim(min(100, min(values)) * 0.8, max(1000, max(values)) * 1.5)
+    panels[0].set_ylim(min(100, *values) * 0.8, max(1000, *values) * 1.5)
     healthy = results["healthy"]
     figure.suptitle(
         f"Delivery latency of {healthy['targets']} healthy targets, {healthy['events_per_s']:,} events/s in all, "

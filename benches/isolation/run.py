@@ -18,10 +18,10 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from machine import machine, write  # noqa: E402
-from measure import ROOT, WARM_UP_SECONDS, Times, measure  # noqa: E402
-from scenarios import HEALTHY, HEALTHY_EVENTS_PER_SECOND, SCENARIOS  # noqa: E402
-from verdict import broken_off, compare  # noqa: E402
+from machine import machine, write
+from measure import ROOT, WARM_UP_SECONDS, Times, measure
+from scenarios import HEALTHY, HEALTHY_EVENTS_PER_SECOND, SCENARIOS
+from verdict import broken_off, compare
 
 ATTEMPTS = 2
 SHORTEST_SECONDS = 20  # of a run that is not just a quick look
@@ -47,9 +47,10 @@ def run_scenario(scenario, seconds, faults_after):
             entry = attempt(scenario, seconds, faults_after)
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             entry = broken_off(error)
+        counted = {"about": scenario.about, "attempts": number} | entry
         if not entry["void"] or entry["lost"]:
             break
-    return {"about": scenario.about, "attempts": number} | entry
+    return counted
 
 
 # ---- the table ----

@@ -10,7 +10,6 @@ Valgrind has no SHA and few AES instructions: what hashes is counted in its port
 therefore left out of the shares. `make bench` measures it by itself (reference.sha256).
 """
 
-import os
 import pathlib
 import re
 import resource
@@ -21,9 +20,9 @@ from collections import Counter
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-import access_log  # noqa: E402
-from groups import BLOCK, NO_TIMER, PLAIN  # noqa: E402
-from processes import BENCH, LINES, ROOT, Endpoint, ended, started  # noqa: E402
+import access_log
+from groups import BLOCK, NO_TIMER, PLAIN
+from processes import BENCH, LINES, ROOT, Endpoint, ended, started
 
 LIBRARIES = ROOT / "target" / "profiling"
 HOST = BENCH / "performance_host"
@@ -136,7 +135,7 @@ def main():
     library = LIBRARIES / "libcwl_sink.so"
     link = library.with_name(f"{library.name}.0")
     link.unlink(missing_ok=True)
-    os.symlink(library.name, link)
+    link.symlink_to(library.name)
     options = [PLAIN, NO_TIMER, *BLOCK]
     _, opened = counted(["deliver", 1, 1, *options])
     profile("An event from end to end, without TLS and gzip", ["deliver", EVENTS, 1, *options],

@@ -19,11 +19,11 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-import access_log  # noqa: E402
-from groups import GROUPS, Asked  # noqa: E402
-from machine import machine, write  # noqa: E402
-from processes import BENCH, LINES, ROOT  # noqa: E402
-from summary import HEADER, Run, all_met, counted, entries, row  # noqa: E402
+import access_log
+from groups import GROUPS, Asked
+from machine import machine, write
+from processes import BENCH, LINES, ROOT
+from summary import HEADER, Run, all_met, counted, entries, row
 
 ATTEMPTS = 2
 DIGITS = 6
@@ -73,7 +73,7 @@ def circumstances():
             "cc": first_line(os.environ.get("CC", "cc"), "--version"),
             "rustc": first_line("rustc", "--version"),
         },
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": first_line("git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"),
     }
 

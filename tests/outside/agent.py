@@ -1,6 +1,5 @@
 """cwl-ship as a command: what starts it, what it said, what arrived."""
 
-import os
 import pathlib
 import re
 import signal
@@ -24,7 +23,7 @@ def command(endpoint, group, *arguments):
 
 
 def run(argv, stdin=b"", **more):
-    return subprocess.run(argv, input=stdin, capture_output=True, timeout=SECONDS, **more)
+    return subprocess.run(argv, input=stdin, capture_output=True, timeout=SECONDS, check=False, **more)
 
 
 def ship(endpoint, group, *arguments, stdin=b"", **more):
@@ -57,7 +56,7 @@ class Following:
         self._client = logs_client(endpoint)
         self._said = pathlib.Path(folder) / f"stderr-{time.monotonic_ns()}"
         argv = command(endpoint, group, "--set", f"flush_interval_ms={interval_ms}", "--follow", *arguments)
-        with open(self._said, "wb") as stderr:
+        with self._said.open("wb") as stderr:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=stderr)
 
     def __enter__(self):

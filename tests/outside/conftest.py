@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
 
-import loopback  # noqa: E402
+import loopback
 
 # The library and boto3 live in this process too: they must find nothing of the machine's own AWS set-up.
 os.environ.clear()

@@ -35,7 +35,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
 
-from loopback import RELEASE, CwlLocal, hermetic_environment, logs_client, read_back  # noqa: E402
+from loopback import RELEASE, CwlLocal, hermetic_environment, logs_client, read_back
 
 GROUP, STREAM = "/kill-test", "s"
 LINES_PER_SECOND = 1500
@@ -82,7 +82,7 @@ class Line:
 class Writer(threading.Thread):
     """Writes lines and rotates, until it is stopped. `lines` and `files` only grow; a line is there when whole."""
 
-    ODD = [b"\xff\xfe", b"\0", b"\x1b[31m", "Ünïcode 🚀".encode(), b"\r", b"\t", b"\xe2\x82"]
+    ODD = (b"\xff\xfe", b"\0", b"\x1b[31m", "Ünïcode 🚀".encode(), b"\r", b"\t", b"\xe2\x82")
 
     def __init__(self, path, seed, is_done):
         super().__init__(name="writer")
@@ -91,7 +91,7 @@ class Writer(threading.Thread):
         self.bytes = self.deleted = 0
         self.stopping = threading.Event()
         self.failure = None
-        self._go_on_in(open(self.path, "xb", buffering=0), time.time_ns())
+        self._go_on_in(self.path.open("xb", buffering=0), time.time_ns())
 
     def _go_on_in(self, out, created_ns):
         self.out = out
@@ -158,7 +158,7 @@ class Writer(threading.Thread):
         created_first = self.random.random() < 0.5
         for made in (created_first, not created_first):
             if made:
-                new, created_ns = open(self.path, "xb", buffering=0), time.time_ns()
+                new, created_ns = self.path.open("xb", buffering=0), time.time_ns()
             else:
                 for _ in range(late):
                     self._write_some(self.random.randint(1, 10))
@@ -228,7 +228,7 @@ class KillTest:
         ]  # fmt: skip
 
     def start(self):
-        with open(self.stderr, "ab") as stderr:
+        with self.stderr.open("ab") as stderr:
             return subprocess.Popen(
                 self.command("--follow"), env=hermetic_environment(), stdin=subprocess.DEVNULL, stderr=stderr
             )
@@ -302,7 +302,12 @@ class KillTest:
             agent.kill()
             agent.wait()
         again = subprocess.run(
-            self.command(), env=hermetic_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=60
+            self.command(),
+            env=hermetic_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=False,
         )
         return code, f"{again.returncode} {again.stderr.decode(errors='replace').strip()}"
 
@@ -372,14 +377,18 @@ def check(test, code, again, counted):
         (counted.out_of_order == 0, f"in order ({counted.out_of_order} out of order)"),
         (
             counted.unexplained_runs <= test.lost_answers,
-            f"repeated only at or above an offset on disk at a kill, or in a request whose answer was lost "
-            f"({counted.unexplained} lines in at least {counted.unexplained_runs} requests; "
-            f"{test.lost_answers} answers were lost)",
+            (
+                f"repeated only at or above an offset on disk at a kill, or in a request whose answer was lost "
+                f"({counted.unexplained} lines in at least {counted.unexplained_runs} requests; "
+                f"{test.lost_answers} answers were lost)"
+            ),
         ),
         (
             counted.advances >= len(test.killed) / 10,
-            f"the state on disk was further than at the kill before at {counted.advances} of {len(test.killed)} kills "
-            f"(a tenth is asked)",
+            (
+                f"the state on disk was further than at the kill before at {counted.advances} of {len(test.killed)} "
+                f"kills (a tenth is asked)"
+            ),
         ),
         (code == 0, f"the last run ended with exit code {code}"),
         (again.startswith("0 ") and told and told[1] == "0", f"one more run had nothing to send: {again}"),

@@ -16,7 +16,17 @@ import time
 import pytest
 
 from agent import (
-    BAD_INPUT, CWL_SHIP, DELIVERED, NOT_DELIVERED, SECONDS, command, messages, run, ship, summary, wait_until,
+    BAD_INPUT,
+    CWL_SHIP,
+    DELIVERED,
+    NOT_DELIVERED,
+    SECONDS,
+    command,
+    messages,
+    run,
+    ship,
+    summary,
+    wait_until,
 )
 from loopback import CwlLocal, logs_client
 
@@ -70,9 +80,10 @@ def test_a_last_line_without_a_newline_is_sent(cwl_local, group, tmp_path):
     assert messages(cwl_local, group) == ["first", "last, not ended"]
 
 
-def test_nothing_to_send_is_a_success(cwl_local, group, tmp_path):
+def test_nothing_to_send_is_a_success(cwl_local, group):
     done = ship(cwl_local, group, "/dev/null")
-    assert done.returncode == DELIVERED and summary(done)["lines"] == 0
+    assert done.returncode == DELIVERED
+    assert summary(done)["lines"] == 0
 
 
 def test_empty_lines_are_skipped_and_counted(cwl_local, group):
@@ -98,7 +109,8 @@ def test_a_line_that_is_too_long_is_named_and_the_others_arrive(cwl_local, group
     assert done.returncode == NOT_DELIVERED
     assert messages(cwl_local, group) == ["before", "after"]
     named = done.stderr.decode().splitlines()[0]
-    assert named.startswith(f"cwl-ship: {file}:2: ") and f"{length}" in named.replace(",", ""), named
+    assert named.startswith(f"cwl-ship: {file}:2: "), named
+    assert f"{length}" in named.replace(",", ""), named
     assert summary(done)["refused"] == 1
 
 
@@ -113,7 +125,7 @@ def test_a_named_pipe_is_waited_for(cwl_local, group, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     process = subprocess.Popen(command(cwl_local, group, pipe), stderr=subprocess.PIPE)
-    with open(pipe, "w") as writer:
+    with pipe.open("w") as writer:
         writer.write("one\ntwo\n")
     process.communicate(timeout=SECONDS)
     assert process.returncode == DELIVERED
@@ -135,7 +147,8 @@ def test_without_blocking_a_full_buffer_refuses_lines(group):
         done = ship(denying.endpoint, group, *small, stdin=stdin)
     assert done.returncode == NOT_DELIVERED
     told = summary(done)
-    assert told["refused"] > 0 and told["pushed"] == told["abandoned"] > 0
+    assert told["refused"] > 0
+    assert told["pushed"] == told["abandoned"] > 0
     assert told["refused"] + told["pushed"] == told["lines"] == 2_000
 
 
@@ -154,7 +167,8 @@ def test_quiet_says_nothing_when_all_is_delivered(cwl_local, group):
 def test_help_and_version_go_to_standard_output():
     for flag, start in [("--help", b"Send the lines"), ("--version", b"cwl-ship ")]:
         done = run([CWL_SHIP, flag])
-        assert (done.returncode, done.stderr) == (DELIVERED, b"") and done.stdout.startswith(start)
+        assert (done.returncode, done.stderr) == (DELIVERED, b"")
+        assert done.stdout.startswith(start)
 
 
 # ---- bad usage, bad input ----
@@ -163,10 +177,11 @@ def test_help_and_version_go_to_standard_output():
 def assert_bad_input(done, *must_name):
     """One line for each mistake, in their order; and nothing was sent."""
     lines = done.stderr.decode().splitlines()
-    assert done.returncode == BAD_INPUT and done.stdout == b"", done
+    assert (done.returncode, done.stdout) == (BAD_INPUT, b""), done
     assert len(lines) == len(must_name), lines
-    for line, part in zip(lines, must_name):
-        assert line.startswith("cwl-ship: ") and part in line, line
+    for line, part in zip(lines, must_name, strict=True):
+        assert line.startswith("cwl-ship: "), line
+        assert part in line, line
 
 
 def test_a_missing_file_is_named_and_nothing_is_sent(cwl_local, group, tmp_path):
@@ -179,10 +194,12 @@ def test_a_directory_is_named(cwl_local, group, tmp_path):
     assert_bad_input(ship(cwl_local, group, tmp_path), f"{tmp_path}: Is a directory")
 
 
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2  # from the kernel's headers
+
+
 def without_root_s_reach():
     """In the child: root reads every file, unless its capabilities to do so are taken away."""
     libc = ctypes.CDLL(None, use_errno=True)
-    PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
     for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
         if os.geteuid() == 0 and libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl")
@@ -241,7 +258,10 @@ def test_a_secret_is_not_repeated():
 
 def test_closed_standard_input_is_named(cwl_local, group):
     done = subprocess.run(
-        ["sh", "-c", 'exec "$@" <&-', "sh", *command(cwl_local, group)], capture_output=True, timeout=SECONDS
+        ["sh", "-c", 'exec "$@" <&-', "sh", *command(cwl_local, group)],
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
     )
     assert_bad_input(done, "standard input: Bad file descriptor")
 
@@ -282,7 +302,8 @@ def test_events_that_the_service_rejects_count_as_not_delivered(group):
 def test_quiet_still_says_what_was_not_delivered(group):
     with CwlLocal([DENIED]) as denying:
         done = ship(denying.endpoint, group, "--quiet", "--timeout", "0.2", stdin=b"one\n")
-    assert done.returncode == NOT_DELIVERED and summary(done)["abandoned"] == 1
+    assert done.returncode == NOT_DELIVERED
+    assert summary(done)["abandoned"] == 1
 
 
 # ---- signals ----
@@ -350,7 +371,7 @@ def test_a_signal_wakes_a_reader_that_waits_for_the_next_line(cwl_local, group):
 
 def test_a_signal_in_the_middle_of_a_file_sends_whole_lines_only(group, tmp_path):
     file = tmp_path / "large.log"
-    with open(file, "w") as writer:
+    with file.open("w") as writer:
         for n in range(400_000):
             print(f"line {n} " + "x" * 100, file=writer)
     # Slow answers and little room: the file cannot be read faster than it is sent.
@@ -393,7 +414,8 @@ def test_a_signal_ends_a_push_that_waits_for_room(group, tmp_path):
         done = running.ended()
     assert done.returncode == NOT_DELIVERED
     told = summary(done)
-    assert told["unsent"] > 0 and told["abandoned"] == told["pushed"] > 0
+    assert told["unsent"] > 0
+    assert told["abandoned"] == told["pushed"] > 0
     assert told["unsent"] + told["pushed"] == told["lines"] == 200
 
 
@@ -495,7 +517,7 @@ def test_progress_never_wraps_a_narrow_terminal(cwl_local, group):
     def feed(stdin, seen):
         stdin.write(b"line\n")
         stdin.flush()
-        wait_until(lambda: seen(), "progress is shown")
+        wait_until(seen, "progress is shown")
 
     code, text = ship_on_a_terminal(command(cwl_local, group), 20, feed)
     assert code == DELIVERED
@@ -511,7 +533,8 @@ def test_progress_is_written_a_few_times_a_second_at_most(cwl_local, group):
 
     code, text = ship_on_a_terminal(command(cwl_local, group), 120, feed)
     _, frames = frames_of(text, 120)
-    assert code == DELIVERED and 3 <= len(set(frames)) <= 20, len(set(frames))
+    assert code == DELIVERED
+    assert 3 <= len(set(frames)) <= 20, len(set(frames))
 
 
 def test_there_is_no_progress_without_a_terminal_or_when_quiet(cwl_local, group):
@@ -530,7 +553,7 @@ def test_everything_is_sent_when_nobody_reads_standard_error(cwl_local, group):
     os.close(read_end)
     done = subprocess.run(
         command(cwl_local, group), input=b"one\n" + b"x" * (LINE_BYTES_MAX + 1) + b"\ntwo\n", stderr=write_end,
-        timeout=SECONDS,
+        timeout=SECONDS, check=False,
     )
     os.close(write_end)
     assert done.returncode == NOT_DELIVERED

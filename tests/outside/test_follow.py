@@ -1,6 +1,7 @@
 """cwl-ship --follow and --state-dir: files that grow, are rotated, truncated, replaced, and read on another day."""
 
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -42,7 +43,7 @@ def state(tmp_path):
 
 
 def append(file, data):
-    with open(file, "ab") as writer:
+    with file.open("ab") as writer:
         writer.write(data)
 
 
@@ -92,7 +93,8 @@ def test_a_file_that_does_not_exist_yet_is_waited_for_and_that_is_said_once(foll
     log.write_bytes(b"one\n")
     agent.wait_for("one")
     done = agent.end()
-    assert done.returncode == DELIVERED and done.stderr.count(b"waiting") == 1, done.stderr
+    assert done.returncode == DELIVERED, done.stderr
+    assert done.stderr.count(b"waiting") == 1, done.stderr
 
 
 def test_several_files_are_followed_at_once(following, log):
@@ -105,7 +107,8 @@ def test_several_files_are_followed_at_once(following, log):
             expected.append(f"{file.name} {n}")
             agent.wait_for(*expected)
     done = agent.end()
-    assert done.returncode == DELIVERED and summary(done)["files"] == 3
+    assert done.returncode == DELIVERED
+    assert summary(done)["files"] == 3
 
 
 def test_a_path_that_is_followed_itself_is_no_rotated_file_of_another(following, log, state):
@@ -148,8 +151,8 @@ def test_it_is_idle_while_nothing_happens(following, log):
     agent.wait_for("one")
 
     def cpu_seconds():
-        with open(f"/proc/{agent.process.pid}/stat") as stat:
-            fields = stat.read().rsplit(")", 1)[1].split()
+        stat = pathlib.Path(f"/proc/{agent.process.pid}/stat").read_text()
+        fields = stat.rsplit(")", 1)[1].split()
         return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
     before = cpu_seconds()
@@ -165,7 +168,8 @@ def test_a_signal_ends_it_at_once(following, log, number):
     begun = time.monotonic()
     done = agent.end(number)
     assert time.monotonic() - begun < 5
-    assert done.returncode == DELIVERED and f"by {number.name}".encode() in done.stderr
+    assert done.returncode == DELIVERED
+    assert f"by {number.name}".encode() in done.stderr
     assert agent.arrived() in (["one"], [])
 
 
@@ -173,17 +177,17 @@ def test_a_signal_ends_it_at_once(following, log, number):
 
 
 def test_a_renamed_file_is_read_to_its_end_and_then_the_new_one(following, log):
-    writer = open(log, "wb", buffering=0)
-    writer.write(b"1\n")
-    agent = following()
-    agent.wait_for("1")
-    log.rename(sibling(log, ".1"))
-    log.write_bytes(b"4\n")
-    writer.write(b"2\n")  # by one that does not know yet that the file was renamed
-    agent.wait_for("1", "2")
-    writer.write(b"3\n")
-    agent.wait_for("1", "2", "3", "4")
-    done = agent.end()
+    with log.open("wb", buffering=0) as writer:
+        writer.write(b"1\n")
+        agent = following()
+        agent.wait_for("1")
+        log.rename(sibling(log, ".1"))
+        log.write_bytes(b"4\n")
+        writer.write(b"2\n")  # by a writer that does not know yet that the file was renamed
+        agent.wait_for("1", "2")
+        writer.write(b"3\n")
+        agent.wait_for("1", "2", "3", "4")
+        done = agent.end()
     assert done.returncode == DELIVERED
     told = summary(done)
     assert (told["files"], told["rotations"], told["truncations"]) == (2, 1, 0)
@@ -344,7 +348,7 @@ def test_after_a_kill_it_reads_on_from_what_was_saved(following, log, state):
     agent.wait_for("1", "2", "3")
 
 
-def test_what_was_not_delivered_at_a_kill_is_sent_by_the_next_run(following, log, state, cwl_local, group):
+def test_what_was_not_delivered_at_a_kill_is_sent_by_the_next_run(following, log, state):
     log.write_bytes(b"1\n2\n")
     agent = following(*state, interval_ms=3_600_000)
     wait_until(lambda: read_files(state) == 1, "it is read")
@@ -463,12 +467,14 @@ def test_with_a_state_every_run_sends_what_is_new_and_a_second_run_nothing(cwl_l
     log.write_bytes(b"1\n2\n")
     assert ship(cwl_local, group, *state, log).returncode == DELIVERED
     again = ship(cwl_local, group, *state, log)
-    assert again.returncode == DELIVERED and summary(again)["lines"] == 0
+    assert again.returncode == DELIVERED
+    assert summary(again)["lines"] == 0
     append(log, b"3\n")
     log.rename(sibling(log, ".1"))
     log.write_bytes(b"4, without an end")
     third = ship(cwl_local, group, *state, log)
-    assert third.returncode == DELIVERED and summary(third)["lines"] == 2, third.stderr
+    assert third.returncode == DELIVERED, third.stderr
+    assert summary(third)["lines"] == 2, third.stderr
     assert messages(cwl_local, group) == ["1", "2", "3", "4, without an end"]
     assert summary(ship(cwl_local, group, *state, log))["lines"] == 0
 
@@ -480,7 +486,8 @@ def test_lines_that_cannot_be_sent_hold_nothing_up_and_are_told_once(cwl_local, 
     told = summary(first)
     assert (told["delivered"], told["refused"], told["skipped_empty"]) == (2, 2, 4)
     again = ship(cwl_local, group, *state, log)
-    assert again.returncode == DELIVERED and summary(again)["lines"] == 0, again.stderr
+    assert again.returncode == DELIVERED, again.stderr
+    assert summary(again)["lines"] == 0, again.stderr
     append(log, b"3\n")
     assert ship(cwl_local, group, *state, log).returncode == DELIVERED
     assert summary(ship(cwl_local, group, *state, log))["lines"] == 0
@@ -506,7 +513,8 @@ def test_what_was_not_delivered_is_sent_by_the_next_run(cwl_local, group, log, s
     with CwlLocal([denied]) as denying:
         assert ship(denying.endpoint, group, *state, "--timeout", "0.5", log).returncode == NOT_DELIVERED
     done = ship(cwl_local, group, *state, log)
-    assert done.returncode == DELIVERED and summary(done)["lines"] == 4
+    assert done.returncode == DELIVERED
+    assert summary(done)["lines"] == 4
     assert messages(cwl_local, group) == ["1", "2", "3"]
 
 
@@ -523,8 +531,10 @@ def test_files_are_read_in_the_order_given(cwl_local, group, log, state):
 
 def assert_refused(done, *must_name):
     lines = done.stderr.decode(errors="replace").splitlines()
-    assert done.returncode == BAD_INPUT and len(lines) == 1, done
-    assert lines[0].startswith("cwl-ship: ") and all(part in lines[0] for part in must_name), lines
+    assert done.returncode == BAD_INPUT, done
+    assert len(lines) == 1, done
+    assert lines[0].startswith("cwl-ship: "), lines
+    assert all(part in lines[0] for part in must_name), lines
 
 
 @pytest.mark.parametrize("files", [[], ["-"]])
@@ -546,7 +556,7 @@ def test_a_missing_file_is_refused_without_follow_and_a_missing_folder_always(cw
 
 def test_a_file_given_twice_is_refused(cwl_local, group, log):
     log.write_bytes(b"1\n")
-    again = os.path.join(log.parent, "..", "log", "app.log")
+    again = log.parent / ".." / "log" / "app.log"
     assert_refused(ship(cwl_local, group, "--follow", log, again), "the same file")
 
 
@@ -557,7 +567,7 @@ def test_a_state_folder_that_another_has_is_refused(following, cwl_local, group,
 
 
 BROKEN = {
-    "empty": lambda good: b"",
+    "empty": lambda _good: b"",
     "torn": lambda good: good[: len(good) // 2],
     "without its last byte": lambda good: good[:-1],
     "another byte": lambda good: good.replace(b"offset 4", b"offset 2").replace(b"done 0", b"done 1"),
@@ -598,5 +608,6 @@ def test_a_state_folder_that_cannot_be_written_is_refused(cwl_local, group, log,
 
 
 def test_help_tells_about_it():
-    told = subprocess.run([CWL_SHIP, "--help"], capture_output=True, text=True, timeout=10).stdout
-    assert "--follow" in told and "--state-dir DIR" in told
+    told = subprocess.run([CWL_SHIP, "--help"], capture_output=True, text=True, timeout=10, check=True).stdout
+    assert "--follow" in told
+    assert "--state-dir DIR" in told

@@ -8,11 +8,11 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "benches" / "isolation"))
 
-import figures  # noqa: E402
-import verdict  # noqa: E402
-from figures import Event  # noqa: E402
-from measure import Count, Run, Times  # noqa: E402
-from scenarios import HEALTHY, SCENARIOS  # noqa: E402
+import figures
+import verdict
+from figures import Event
+from measure import Count, Run, Times
+from scenarios import HEALTHY, SCENARIOS
 
 
 def event(pushed, latency, target=0, delivered=True):
@@ -86,13 +86,13 @@ def test_recovery_is_the_end_of_the_last_bucket_that_is_worse_than_the_baseline(
 
 
 def test_there_is_no_recovery_while_the_last_bucket_is_worse_or_empty():
-    assert figures.recovery(steady(10, 20) + [event(19.9, 0.4)], 10, 20, 0.2) is None
+    assert figures.recovery([*steady(10, 20), event(19.9, 0.4)], 10, 20, 0.2) is None
     assert figures.recovery(steady(10, 19), 10, 20, 0.2) is None
     assert figures.recovery([], 10, 20, 0.2) is None
 
 
 def test_what_was_pushed_before_the_return_is_not_part_of_the_recovery():
-    assert figures.recovery([event(9.9, 5)] + steady(10, 20), 10, 20, 0.2) == 0
+    assert figures.recovery([event(9.9, 5), *steady(10, 20)], 10, 20, 0.2) == 0
 
 
 def test_the_quota_counts_what_happened_between_the_two_counts():
@@ -140,7 +140,7 @@ def run(events, late_ms=1.0, fired=1, rejected=0, **of_run):
     none = Count(0, {"requests": 0, "successes": 0, "errors": {}}, {})
     end = Count(4, none.puts, {HEALTHY.groups()[0]: {"requests": 400}})
     return Run(**({
-        "events": events, "loads": [healthy], "taken": dict(zip(HEALTHY.groups(), by_target)), "host": host,
+        "events": events, "loads": [healthy], "taken": dict(zip(HEALTHY.groups(), by_target, strict=True)), "host": host,
         "faults_fired": fired, "failing_requests": 0, "begin": none, "settled": none, "end": end,
         "cores": {},
     } | of_run))
@@ -154,7 +154,8 @@ def test_a_scenario_like_its_baseline_is_met():
     entry = judged(run(steady(0, 7)))
     assert (entry["throughput_ratio"], entry["p50_ratio"], entry["p99_ratio"], entry["lost"]) == (1, 1, 1, 0)
     assert (entry["requests_ratio"], entry["own"]["requests_per_s"]) == (1, 100)
-    assert entry["pass"] and entry["reasons"] == entry["void"] == []
+    assert entry["pass"]
+    assert entry["reasons"] == entry["void"] == []
 
 
 @pytest.mark.parametrize(
@@ -162,13 +163,14 @@ def test_a_scenario_like_its_baseline_is_met():
     [
         (run(steady(0, 7, latency=0.3)), "p99"),
         (run(steady(0, 7, per_second=97)), "throughput"),
-        (run(steady(0, 7)[:-1] + [event(6.9, 60, delivered=False)]), "lost"),
+        (run([*steady(0, 7)[:-1], event(6.9, 60, delivered=False)]), "lost"),
         (run(steady(0, 7), rejected=1), "healthy rejected"),
     ],
 )
 def test_each_limit_bites(own, word):
     entry = judged(own)
-    assert not entry["pass"] and [reason.startswith(word) for reason in entry["reasons"]] == [True], entry["reasons"]
+    assert not entry["pass"], entry["reasons"]
+    assert [reason.startswith(word) for reason in entry["reasons"]] == [True], entry["reasons"]
 
 
 def test_neither_the_warm_up_nor_the_tail_counts():
@@ -179,7 +181,8 @@ def test_neither_the_warm_up_nor_the_tail_counts():
 @pytest.mark.parametrize("own", [run(steady(0, 7), late_ms=50.1), run(steady(0, 7), fired=0)])
 def test_a_run_that_shows_nothing_is_void_and_not_met(own):
     entry = judged(own)
-    assert entry["void"] and not entry["pass"]
+    assert entry["void"]
+    assert not entry["pass"]
 
 
 def test_what_broke_off_is_missed_and_not_void():
@@ -203,5 +206,5 @@ def test_the_outages_figures_are_judged():
     late = [event(pushed, 17.2 - pushed) for pushed in (7.5, 12, 16.9)]
     assert judged(run(steady(0, 28) + late, fired=20), "outage", times)["pass"]
     assert "requests" in judged(run(steady(0, 28), fired=21), "outage", times)["reasons"][0]
-    slow = run(steady(0, 28) + [event(22.1, 1)])
+    slow = run([*steady(0, 28), event(22.1, 1)])
     assert "recovery" in judged(slow, "outage", times)["reasons"][0]

@@ -35,7 +35,7 @@ def now_ms():
 
 def assert_same(expected, got, what):
     """Compares two lists and names the first difference, rather than printing both."""
-    for index, (one, other) in enumerate(zip(expected, got)):
+    for index, (one, other) in enumerate(zip(expected, got, strict=False)):
         assert one == other, f"{what}: event {index} is {other!r}, not {one!r}"
     assert len(got) == len(expected), f"{what}: {len(got)} events came back, {len(expected)} were pushed"
 
