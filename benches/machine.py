@@ -9,8 +9,11 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 def machine():
-    models = [line.partition(":")[2].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-              if line.startswith("model name")]
+    models = [
+        line.partition(":")[2].strip()
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
     return {
         "cpu": models[0] if models else platform.machine(),
         "cores": os.cpu_count(),

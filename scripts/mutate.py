@@ -32,7 +32,10 @@ def copy_tree():
     """The files that git knows or would add, as they are now."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, check=True, capture_output=True, text=True,
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     shutil.rmtree(COPY, ignore_errors=True)
     for name in filter(None, listed.stdout.split("\0")):

@@ -16,8 +16,13 @@ PROGRAM_SECONDS = 600
 VALGRIND_ERROR = 99
 # "Possibly lost" is what threads that sleep in a runtime look like; "definitely lost" is what nobody can free.
 VALGRIND = [
-    "valgrind", "--quiet", "--tool=memcheck", "--leak-check=full", "--show-leak-kinds=definite",
-    "--errors-for-leak-kinds=definite", f"--error-exitcode={VALGRIND_ERROR}",
+    "valgrind",
+    "--quiet",
+    "--tool=memcheck",
+    "--leak-check=full",
+    "--show-leak-kinds=definite",
+    "--errors-for-leak-kinds=definite",
+    f"--error-exitcode={VALGRIND_ERROR}",
 ]
 
 
@@ -26,8 +31,15 @@ def run(program, environment, valgrind):
     command = (VALGRIND if valgrind else []) + [str(FOLDER / program)]
     try:
         done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=PROGRAM_SECONDS, encoding="utf-8", errors="replace", check=False,
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PROGRAM_SECONDS,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
         )
         output, code = done.stdout, done.returncode
     except subprocess.TimeoutExpired as late:

@@ -34,6 +34,7 @@ def points(own):
 
 def caption(entry):
     """The figures that are judged."""
+
     def number(value, form):
         return "none" if value is None else format(value, form)
 
@@ -54,8 +55,14 @@ def draw(axes, name, entry):
     axes.plot(*points(entry["own"]), color=colour, linewidth=1.3, label="scenario")
     if "down_s" in entry:
         axes.axvspan(*entry["down_s"], color=BAND, alpha=0.35, linewidth=0)
-        axes.text(sum(entry["down_s"]) / 2, 0.03, "endpoint down", transform=axes.get_xaxis_transform(), ha="center",
-                  fontsize=8)
+        axes.text(
+            sum(entry["down_s"]) / 2,
+            0.03,
+            "endpoint down",
+            transform=axes.get_xaxis_transform(),
+            ha="center",
+            fontsize=8,
+        )
     axes.set_title(f"{name}: {verdict}", loc="left", fontsize=10, fontweight="bold", color=colour, pad=16)
     below = f"{caption(entry)}, lost {entry['lost']:,}"
     axes.text(0, 1.03, below, transform=axes.transAxes, fontsize=8, color="#333333")
@@ -83,7 +90,7 @@ def picture(results):
     for axes, (name, entry) in zip(panels, scenarios.items(), strict=False):
         draw(axes, name, entry)
         finish(axes, entry["own"]["p99_ms_series"]["begin_s"])
-    for axes in panels[len(scenarios):]:
+    for axes in panels[len(scenarios) :]:
         axes.set_visible(False)
     longest = max(points(entry["own"])[0][-1] for entry in scenarios.values())
     for index, axes in enumerate(panels[: len(scenarios)]):
@@ -92,8 +99,13 @@ def picture(results):
             axes.set_xlabel("seconds since the host began to push")
         if index % columns == 0:
             axes.set_ylabel("p99 latency")
-    values = [value for entry in scenarios.values() for part in ("baseline", "own") for value in points(entry[part])[1]
-              if not math.isnan(value)]
+    values = [
+        value
+        for entry in scenarios.values()
+        for part in ("baseline", "own")
+        for value in points(entry[part])[1]
+        if not math.isnan(value)
+    ]
     panels[0].set_ylim(min(100, *values) * 0.8, max(1000, *values) * 1.5)
     healthy = results["healthy"]
     figure.suptitle(

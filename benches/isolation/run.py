@@ -27,8 +27,10 @@ ATTEMPTS = 2
 SHORTEST_SECONDS = 20  # of a run that is not just a quick look
 CONCURRENCY = 2  # host.c's
 
-HEADER = (f"{'scenario':<12} {'throughput':>10} {'p50':>6} {'p99':>6} {'requests':>8} {'base p99':>8} {'p99 ms':>6} "
-          f"{'lost':>6} {'twice':>7} {'rejected':>9} {'late ms':>7} {'push ms':>7} {'others':>6}  verdict")
+HEADER = (
+    f"{'scenario':<12} {'throughput':>10} {'p50':>6} {'p99':>6} {'requests':>8} {'base p99':>8} {'p99 ms':>6} "
+    f"{'lost':>6} {'twice':>7} {'rejected':>9} {'late ms':>7} {'push ms':>7} {'others':>6}  verdict"
+)
 
 
 def attempt(scenario, seconds, faults_after):
@@ -63,8 +65,9 @@ def verdict_of(entry):
         said = ["VOID: " + "; ".join(entry["void"])] * bool(entry["void"])
         said += ["MISSED: " + "; ".join(entry["reasons"])] * bool(entry["reasons"])
     if "jain" in entry:
-        said.append(f"quota used {entry['quota_used']:.2f}, throttled {entry['throttled_share']:.2f}, "
-                    f"Jain {entry['jain']:.3f}")
+        said.append(
+            f"quota used {entry['quota_used']:.2f}, throttled {entry['throttled_share']:.2f}, Jain {entry['jain']:.3f}"
+        )
     if "recovery_s" in entry:
         recovery = "no recovery" if entry["recovery_s"] is None else f"recovery {entry['recovery_s']:.2f} s"
         said.append(f"{entry['requests_while_down']} requests while down, {recovery}")
@@ -82,11 +85,13 @@ def row(name, entry):
     rejected = entry["healthy_rejected"] + entry["failing_rejected"] + entry["flood_rejected"]
     late = max(baseline["worst_lateness_ms"], own["worst_lateness_ms"])
     others = max(baseline["cores"]["others"], own["cores"]["others"])
-    return (f"{name:<12} {number(entry['throughput_ratio'], '.3f'):>10} {number(entry['p50_ratio'], '.2f'):>6} "
-            f"{number(entry['p99_ratio'], '.2f'):>6} {number(entry['requests_ratio'], '.2f'):>8} "
-            f"{number(baseline['p99_ms'], '.0f'):>8} {number(own['p99_ms'], '.0f'):>6} {entry['lost']:>6} "
-            f"{entry['duplicates']:>7} {rejected:>9} {late:>7.1f} {own['worst_push_ms']:>7.1f} {others:>6.2f}  "
-            f"{verdict_of(entry)}")
+    return (
+        f"{name:<12} {number(entry['throughput_ratio'], '.3f'):>10} {number(entry['p50_ratio'], '.2f'):>6} "
+        f"{number(entry['p99_ratio'], '.2f'):>6} {number(entry['requests_ratio'], '.2f'):>8} "
+        f"{number(baseline['p99_ms'], '.0f'):>8} {number(own['p99_ms'], '.0f'):>6} {entry['lost']:>6} "
+        f"{entry['duplicates']:>7} {rejected:>9} {late:>7.1f} {own['worst_push_ms']:>7.1f} {others:>6.2f}  "
+        f"{verdict_of(entry)}"
+    )
 
 
 LEGEND = """\
@@ -99,8 +104,12 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=SHORTEST_SECONDS, help="measured time of each run [20]")
     parser.add_argument("--only", default="", help="scenarios, separated by blanks [all]")
-    parser.add_argument("--faults-after", type=float, default=0,
-                        help="set the faults so many seconds after the host began, when all targets work [0: before]")
+    parser.add_argument(
+        "--faults-after",
+        type=float,
+        default=0,
+        help="set the faults so many seconds after the host began, when all targets work [0: before]",
+    )
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "target" / "bench", help="folder of the results")
     parser.add_argument("--png", action="store_true", help="draw isolation.png as well")
     asked = parser.parse_args()
@@ -123,8 +132,11 @@ def main():
         "warm_up_seconds": WARM_UP_SECONDS,
         "faults_after_seconds": asked.faults_after,
         "concurrency": CONCURRENCY,
-        "healthy": {"targets": HEALTHY.targets, "events_per_s": HEALTHY_EVENTS_PER_SECOND,
-                    "message_bytes": HEALTHY.message_bytes},
+        "healthy": {
+            "targets": HEALTHY.targets,
+            "events_per_s": HEALTHY_EVENTS_PER_SECOND,
+            "message_bytes": HEALTHY.message_bytes,
+        },
         "scenarios": {},
     }
     print(HEADER, flush=True)

@@ -85,21 +85,39 @@ ISOLATION = [
             failing("resets_after", "", 25, 20, {"reset": "after"}),
         ],
     ),
-    failing("flapping_20", "20 targets are denied and allowed by turns every 2 s", 20, 20,
-            {"deny_then_allow_ms": {"period_ms": 2000}}),
+    failing(
+        "flapping_20",
+        "20 targets are denied and allowed by turns every 2 s",
+        20,
+        20,
+        {"deny_then_allow_ms": {"period_ms": 2000}},
+    ),
     # One batch at a time, of 1 MB at most, is on its way for a second: a thousand such messages. It pushes 100,000.
-    Scenario("flood_1", "one target pushes 100 times what it may send",
-             (Load("flood", "/flood/", 1, 100_000, 1000),), ({"group": "/flood/*", "delay_ms": 1000},)),
+    Scenario(
+        "flood_1",
+        "one target pushes 100 times what it may send",
+        (Load("flood", "/flood/", 1, 100_000, 1000),),
+        ({"group": "/flood/*", "delay_ms": 1000},),
+    ),
 ]
 
 SCENARIOS = {
     scenario.name: scenario
     for scenario in [
         *ISOLATION,
-        Scenario("throttle", f"the account's quota is {QUOTA_PER_SECOND} requests/s",
-                 rules=({"operation": "PutLogEvents", "throttle_per_second": QUOTA_PER_SECOND},), kind="throttle"),
-        Scenario("outage", f"the endpoint is down for {DOWN_SECONDS:g} s",
-                 rules=({"reset": "before"},), kind="outage", down_at=5.0),
+        Scenario(
+            "throttle",
+            f"the account's quota is {QUOTA_PER_SECOND} requests/s",
+            rules=({"operation": "PutLogEvents", "throttle_per_second": QUOTA_PER_SECOND},),
+            kind="throttle",
+        ),
+        Scenario(
+            "outage",
+            f"the endpoint is down for {DOWN_SECONDS:g} s",
+            rules=({"reset": "before"},),
+            kind="outage",
+            down_at=5.0,
+        ),
         together("mixed", "all of them at once, but for throttle and outage", ISOLATION),
     ]
 }

@@ -60,8 +60,9 @@ def healthy_requests_per_s(run):
 def compare(scenario, baseline_run, run, times):
     """The scenario's entry in the results: its figures, and whether they are met."""
     baseline, own = own_figures(baseline_run, times), own_figures(run, times)
-    rejected = {role: sum(load["refused_full"] for load in run.loads if load["role"] == role)
-                for role in ("failing", "flood")}
+    rejected = {
+        role: sum(load["refused_full"] for load in run.loads if load["role"] == role) for role in ("failing", "flood")
+    }
     entry = {
         "throughput_ratio": figures.ratio(own["throughput_per_s"], baseline["throughput_per_s"]),
         "p50_ratio": figures.ratio(own["p50_ms"], baseline["p50_ms"]),
@@ -146,8 +147,11 @@ def missed(kind, entry):
             ("requests while down", entry["requests_while_down"], "most", REQUESTS_WHILE_DOWN_MOST),
             ("recovery in s", entry["recovery_s"], "most", RECOVERY_SECONDS_MOST),
         ]
-    return [f"{name} {shown(value)}, {bound} {limit:g}" for name, value, bound, limit in limits
-            if not within(value, bound, limit)]
+    return [
+        f"{name} {shown(value)}, {bound} {limit:g}"
+        for name, value, bound, limit in limits
+        if not within(value, bound, limit)
+    ]
 
 
 def within(value, bound, limit):

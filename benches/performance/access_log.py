@@ -6,14 +6,19 @@ COUNT = 10_000
 BYTES = 126
 SEED = 20
 
-ROUTES = ["/", "/api/orders/", "/api/users/", "/assets/app.js?v=", "/search?q=", "/health/", "/cart/", "/img/",
-          "/api/v2/"]
-AGENTS = ["curl/8.5.0", "okhttp/4.12.0", "kube-probe/1.29", "Go-http-client/1.1", "Prometheus/2.51.0", "axios/1.6.8",
-          "Mozilla/5.0 (X11)"]
+ROUTES = "/ /api/orders/ /api/users/ /assets/app.js?v= /search?q= /health/ /cart/ /img/ /api/v2/".split()
+AGENTS = [
+    "curl/8.5.0",
+    "okhttp/4.12.0",
+    "kube-probe/1.29",
+    "Go-http-client/1.1",
+    "Prometheus/2.51.0",
+    "axios/1.6.8",
+    "Mozilla/5.0 (X11)",
+]
 METHODS = ["GET"] * 8 + ["POST", "PUT", "HEAD"]
 STATUSES = [200] * 16 + [201, 204, 301, 304, 304, 400, 403, 404, 404, 500]
-WORDS = ["blue", "cotton", "summer", "shirt", "winter", "jacket", "leather", "running", "shoes", "classic", "light",
-         "kids"]
+WORDS = "blue cotton summer shirt winter jacket leather running shoes classic light kids".split()
 CLIENTS = 500
 
 
@@ -22,7 +27,7 @@ def slug(draw, length):
     words = f"{draw.randrange(10_000):04}"
     while len(words) < length:
         words = f"{draw.choice(WORDS)}-{words}"
-    return words[len(words) - length:]
+    return words[len(words) - length :]
 
 
 def line(draw, address, second):

@@ -33,8 +33,13 @@ BUFFER_MAX_BYTES = 64 * MB
 MEMORY_OPTIONS = [*BLOCK, f"buffer_max_bytes={BUFFER_MAX_BYTES}", "request_timeout_ms=2000"]
 STALL_SECONDS = 4.0
 # When so much of the events has arrived, the endpoint does this for STALL_SECONDS.
-STALLS = [(0.1, {"hang": True}), (0.3, {"delay_ms": 1500}), (0.5, {"empty": 503}), (0.7, {"reset": "before"}),
-          (0.85, {"hang": True})]
+STALLS = [
+    (0.1, {"hang": True}),
+    (0.3, {"delay_ms": 1500}),
+    (0.5, {"empty": 503}),
+    (0.7, {"reset": "before"}),
+    (0.85, {"hang": True}),
+]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,8 +13,9 @@ import matplotlib
 
 matplotlib.use("Agg")  # no display is asked for
 # The same report gives the same file, byte for byte.
-matplotlib.rcParams.update({"svg.hashsalt": "performance", "font.family": "sans-serif", "font.size": 9,
-                            "svg.fonttype": "none"})
+matplotlib.rcParams.update(
+    {"svg.hashsalt": "performance", "font.family": "sans-serif", "font.size": 9, "svg.fonttype": "none"}
+)
 
 import matplotlib.pyplot as plt  # noqa: E402
 
@@ -22,12 +23,19 @@ import matplotlib.pyplot as plt  # noqa: E402
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#777777"
 METADATA = {".svg": {"Date": None}}
 
-CPU = [("reference.sdk.cpu_us_per_event", "AWS SDK,\nplain loop"), ("e2e.plain.cpu_us_per_event", "sink,\nplain"),
-       ("e2e.tls.cpu_us_per_event", "sink,\nTLS"), ("e2e.gzip.cpu_us_per_event", "sink,\ngzip")]
+CPU = [
+    ("reference.sdk.cpu_us_per_event", "AWS SDK,\nplain loop"),
+    ("e2e.plain.cpu_us_per_event", "sink,\nplain"),
+    ("e2e.tls.cpu_us_per_event", "sink,\nTLS"),
+    ("e2e.gzip.cpu_us_per_event", "sink,\ngzip"),
+]
 # As published for the same kind of work, on other machines: not to be read to the digit.
 ELSEWHERE = [(0.66, "Fluent Bit"), (0.48, "librdkafka")]
-PUSH = [("push.escape_loop_ns", "escape\nloop"),
-        ("push.ns_p50", "push to\na target"), ("push_event.ns_p50", "push\nby names")]
+PUSH = [
+    ("push.escape_loop_ns", "escape\nloop"),
+    ("push.ns_p50", "push to\na target"),
+    ("push_event.ns_p50", "push\nby names"),
+]
 YARDSTICKS = ("reference.sdk.cpu_us_per_event", "push.escape_loop_ns")
 
 
@@ -50,8 +58,15 @@ def bars(axes, figures, wanted, form):
         axes.bar(place, own["median"], width=0.6, color=colour, zorder=2)
         axes.vlines(place, own["min"], own["max"], color="black", linewidth=1, zorder=3)
         # At the foot, where neither whisker nor target is.
-        axes.annotate(format(own["median"], form), (place, 0), xytext=(0, 4), textcoords="offset points", ha="center",
-                      fontweight="bold", color="white")
+        axes.annotate(
+            format(own["median"], form),
+            (place, 0),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="center",
+            fontweight="bold",
+            color="white",
+        )
         if limit is not None:
             axes.hlines(limit, place - 0.42, place + 0.42, color="black", linewidth=1.6, zorder=4)
     if not shown:
@@ -71,8 +86,15 @@ def draw_cpu(axes, figures):
     axes.set_xlim(right=right)
     for value, label in ELSEWHERE:
         axes.axhline(value, color=GREY, linestyle="--", linewidth=1, zorder=1)
-        axes.text(right, value, f"{label} {value:g},\nmeasured elsewhere", ha="right", va="bottom", fontsize=8,
-                  color="#444444")
+        axes.text(
+            right,
+            value,
+            f"{label} {value:g},\nmeasured elsewhere",
+            ha="right",
+            va="bottom",
+            fontsize=8,
+            color="#444444",
+        )
     axes.set_ylim(0, max(axes.get_ylim()[1], 0.8))
     axes.set_ylabel("µs of CPU for each event")
     axes.set_title("From the push to the answer", loc="left", fontsize=10, fontweight="bold")

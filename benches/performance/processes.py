@@ -109,8 +109,14 @@ def ended(process, seconds):
 
 
 def started(command, environment):
-    return subprocess.Popen([str(part) for part in command], env=environment, stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [str(part) for part in command],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def measure(program, before, after, tls=False, meanwhile=None):

@@ -111,8 +111,10 @@ def profile(what, arguments, profiled, opened, unit):
         if told["delivered"] != told["pushed"] or endpoint.taken() != told["pushed"]:
             raise RuntimeError(f"{told['pushed']:,} events were pushed and {endpoint.taken():,} arrived")
     units = told[unit]
-    print(f"\n{what}: {(user + system) / units * 1e6:.3f} µs, of which the kernel's {system / units * 1e6:.3f} µs "
-          f"({system / (user + system):.0%}); {units:,} of them, all that the process did included")
+    print(
+        f"\n{what}: {(user + system) / units * 1e6:.3f} µs, of which the kernel's {system / units * 1e6:.3f} µs "
+        f"({system / (user + system):.0%}); {units:,} of them, all that the process did included"
+    )
     told, parts = counted(profiled)
     # What opening takes is once a process.
     parts.subtract(opened)
@@ -138,10 +140,20 @@ def main():
     link.symlink_to(library.name)
     options = [PLAIN, NO_TIMER, *BLOCK]
     _, opened = counted(["deliver", 1, 1, *options])
-    profile("An event from end to end, without TLS and gzip", ["deliver", EVENTS, 1, *options],
-            ["deliver", EVENTS_PROFILED, 1, *options], opened, "pushed")
-    profile("A PutLogEvents with an event or two, creating the streams included", ["many", *SMALL],
-            ["many", *SMALL_PROFILED], opened, "requests")
+    profile(
+        "An event from end to end, without TLS and gzip",
+        ["deliver", EVENTS, 1, *options],
+        ["deliver", EVENTS_PROFILED, 1, *options],
+        opened,
+        "pushed",
+    )
+    profile(
+        "A PutLogEvents with an event or two, creating the streams included",
+        ["many", *SMALL],
+        ["many", *SMALL_PROFILED],
+        opened,
+        "requests",
+    )
 
 
 if __name__ == "__main__":

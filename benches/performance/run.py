@@ -67,7 +67,8 @@ def first_line(*command):
 
 def circumstances():
     return {
-        "machine": machine() | {
+        "machine": machine()
+        | {
             "kernel": platform.release(),
             "python": platform.python_version(),
             "cc": first_line(os.environ.get("CC", "cc"), "--version"),
@@ -84,8 +85,12 @@ def arguments():
     parser.add_argument("--runs", type=int, default=RUNS, help=f"of what is not too long [{RUNS}]")
     parser.add_argument("--events", type=int, default=EVENTS, help=f"in a run of e2e, and of busy targets [{EVENTS:,}]")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"in a run of push [{ROUNDS}]")
-    parser.add_argument("--scale-seconds", type=int, default=SCALE_SECONDS,
-                        help=f"how long 100,000 targets get their events [{SCALE_SECONDS}]")
+    parser.add_argument(
+        "--scale-seconds",
+        type=int,
+        default=SCALE_SECONDS,
+        help=f"how long 100,000 targets get their events [{SCALE_SECONDS}]",
+    )
     parser.add_argument("--idle-seconds", type=int, default=IDLE_SECONDS, help=f"[{IDLE_SECONDS}]")
     parser.add_argument("--memory-events", type=int, default=MEMORY_EVENTS, help=f"[{MEMORY_EVENTS:,}]")
     parser.add_argument("--out", type=pathlib.Path, default=BENCH, help="folder of the results")
@@ -130,11 +135,14 @@ def main():
     pictured = drawn(path, given.png)
     met, judged = counted(report["figures"])
     void = sum(bool(own["void"]) for own in report["figures"].values())
-    print(f"{met} of {judged} targets met, {void} figures void, in {report['seconds']:.0f} s; "
-          f"written: {os.path.relpath(path)}")
+    print(
+        f"{met} of {judged} targets met, {void} figures void, in {report['seconds']:.0f} s; "
+        f"written: {os.path.relpath(path)}"
+    )
     if not all_met(report["figures"]):
-        print("what limits a figure, and what was tried: docs/performance.md; "
-              "where the CPU time goes: make bench-profile")
+        print(
+            "what limits a figure, and what was tried: docs/performance.md; where the CPU time goes: make bench-profile"
+        )
     return 0 if pictured and all_met(report["figures"]) else 1
 
 

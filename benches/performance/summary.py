@@ -99,5 +99,7 @@ def of_several(reasons):
 
 def row(name, own):
     spread = "" if own["min"] == own["max"] else f"{number(own['min'])} .. {number(own['max'])}"
-    return (f"{name:<38} {number(own['median']):>12} {spread:>25} {own['unit']:<6} {own['target'] or '':>12}  "
-            f"{verdict(own)}").rstrip()
+    return (
+        f"{name:<38} {number(own['median']):>12} {spread:>25} {own['unit']:<6} {own['target'] or '':>12}  "
+        f"{verdict(own)}"
+    ).rstrip()

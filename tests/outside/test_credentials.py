@@ -77,7 +77,10 @@ class Role(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         good = {
-            "AccessKeyId": "test", "SecretAccessKey": "test", "Token": "token", "Expiration": "2099-01-01T00:00:00Z"
+            "AccessKeyId": "test",
+            "SecretAccessKey": "test",
+            "Token": "token",
+            "Expiration": "2099-01-01T00:00:00Z",
         }
         body = json.dumps(good if Role.there else {"code": "Gone", "message": "no role"}).encode()
         self.send_response(200 if Role.there else 404)
@@ -95,11 +98,15 @@ def test_a_role_that_comes_back_is_seen(cwl_local, group, tmp_path):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Role) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            process = start(cwl_local, group, {
-                "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{server.server_address[1]}/role",
-                "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
-                "AWS_CONFIG_FILE": str(tmp_path / "none"),
-            })
+            process = start(
+                cwl_local,
+                group,
+                {
+                    "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{server.server_address[1]}/role",
+                    "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+                    "AWS_CONFIG_FILE": str(tmp_path / "none"),
+                },
+            )
             waiting = process.stdout.readline()
             assert waiting.startswith("waiting 1 "), waiting
             Role.there = True

@@ -237,8 +237,10 @@ def test_all_files_are_checked_before_anything_is_sent(cwl_local, group, tmp_pat
         (["--group", "g", "--stream", "s", "--set", "concurrency=0"], ["concurrency"]),
         (["--group", "g", "--stream", "s", "--set", "concurrency"], ["KEY=VALUE"]),
         (["--group", "g", "--stream", "s", "--set", "=x"], ["KEY=VALUE"]),
-        (["--group", "g", "--stream", "s", "--set", "retention_days=7", "--set", "create_log_group=false"],
-         ["retention_days"]),
+        (
+            ["--group", "g", "--stream", "s", "--set", "retention_days=7", "--set", "create_log_group=false"],
+            ["retention_days"],
+        ),
         (["--group", "g", "--stream", "s", "--timeout", "soon"], ["--timeout"]),
         (["--group", "g", "--stream", "s", "--timeout", "-1"], ["--timeout"]),
         (["--group", "g", "--stream", "s", "--timeout", "nan"], ["--timeout"]),
@@ -552,8 +554,11 @@ def test_everything_is_sent_when_nobody_reads_standard_error(cwl_local, group):
     read_end, write_end = os.pipe()
     os.close(read_end)
     done = subprocess.run(
-        command(cwl_local, group), input=b"one\n" + b"x" * (LINE_BYTES_MAX + 1) + b"\ntwo\n", stderr=write_end,
-        timeout=SECONDS, check=False,
+        command(cwl_local, group),
+        input=b"one\n" + b"x" * (LINE_BYTES_MAX + 1) + b"\ntwo\n",
+        stderr=write_end,
+        timeout=SECONDS,
+        check=False,
     )
     os.close(write_end)
     assert done.returncode == NOT_DELIVERED

@@ -103,9 +103,16 @@ def test_the_quota_counts_what_happened_between_the_two_counts():
 
 
 def load(accepted=10, delivered_by_target=(5, 5), acked_twice=0, **more):
-    counts = {"role": "healthy", "prefix": "/h/", "accepted": accepted, "delivered": sum(delivered_by_target),
-              "acked_twice": acked_twice, "delivered_by_target": list(delivered_by_target), "refused_full": 0,
-              "refused_otherwise": 0}
+    counts = {
+        "role": "healthy",
+        "prefix": "/h/",
+        "accepted": accepted,
+        "delivered": sum(delivered_by_target),
+        "acked_twice": acked_twice,
+        "delivered_by_target": list(delivered_by_target),
+        "refused_full": 0,
+        "refused_otherwise": 0,
+    }
     return counts | more
 
 
@@ -135,15 +142,32 @@ TIMES = Times(faults=0, begin=2, end=6, down=None)
 def run(events, late_ms=1.0, fired=1, rejected=0, **of_run):
     by_target = figures.delivered_by_target(events, HEALTHY.targets, 0, math.inf)
     healthy = load(len(events), by_target, prefix=HEALTHY.prefix, refused_full=rejected)
-    host = {"worst_lateness_ms": late_ms, "worst_push_ms": 0.1, "strange_acks": 0, "shutdown": "CWL_OK",
-            "shutdown_ms": 1}
+    host = {
+        "worst_lateness_ms": late_ms,
+        "worst_push_ms": 0.1,
+        "strange_acks": 0,
+        "shutdown": "CWL_OK",
+        "shutdown_ms": 1,
+    }
     none = Count(0, {"requests": 0, "successes": 0, "errors": {}}, {})
     end = Count(4, none.puts, {HEALTHY.groups()[0]: {"requests": 400}})
-    return Run(**({
-        "events": events, "loads": [healthy], "taken": dict(zip(HEALTHY.groups(), by_target, strict=True)), "host": host,
-        "faults_fired": fired, "failing_requests": 0, "begin": none, "settled": none, "end": end,
-        "cores": {},
-    } | of_run))
+    return Run(
+        **(
+            {
+                "events": events,
+                "loads": [healthy],
+                "taken": dict(zip(HEALTHY.groups(), by_target, strict=True)),
+                "host": host,
+                "faults_fired": fired,
+                "failing_requests": 0,
+                "begin": none,
+                "settled": none,
+                "end": end,
+                "cores": {},
+            }
+            | of_run
+        )
+    )
 
 
 def judged(own, name="denied_10", times=TIMES):

@@ -96,7 +96,7 @@ def test_many_batches_come_back_whole_and_in_order(endpoint, group):
 
 
 def test_the_largest_message_comes_back_whole(endpoint, group):
-    largest = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz \\\"", k=MESSAGE_BYTES_MAX))
+    largest = "".join(random.Random(1).choices('abcdefghijklmnopqrstuvwxyz \\"', k=MESSAGE_BYTES_MAX))
     with host.sink(endpoint, log_group=group, log_stream="s", oversize="reject") as sink:
         sink.push(largest)
         with pytest.raises(host.CwlError, match="CWL_ERR_TOO_LARGE"):
@@ -143,8 +143,12 @@ def test_without_retention_days_a_new_group_keeps_its_events_for_ever(endpoint, 
 def test_a_wrong_secret_is_refused_and_said(cwl_local, group):
     """cwl-local verifies signatures, so the tests above hold only because the library's are right."""
     wrong = host.Sink(
-        endpoint_url=cwl_local, region="us-east-1", access_key_id="test", secret_access_key="hunter2",
-        log_group=group, log_stream="s",
+        endpoint_url=cwl_local,
+        region="us-east-1",
+        access_key_id="test",
+        secret_access_key="hunter2",
+        log_group=group,
+        log_stream="s",
     )
     try:
         with host.diagnostics() as texts:

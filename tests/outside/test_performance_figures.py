@@ -38,20 +38,40 @@ def test_the_lines_are_the_same_each_time():
 
 
 def test_a_push_is_the_median_round_by_events_and_compared_with_the_loop_of_the_same_run():
-    told = {"events": 5000, "escape_ns": [500_000, 9_000_000, 400_000], "push_ns": [1_000_000] * 3,
-            "push_event_ns": [1, 1_500_000, 9_000_000]}
+    told = {
+        "events": 5000,
+        "escape_ns": [500_000, 9_000_000, 400_000],
+        "push_ns": [1_000_000] * 3,
+        "push_event_ns": [1, 1_500_000, 9_000_000],
+    }
     assert derive.push(told) == {
-        "push.ns_p50": 200, "push.escape_loop_ns": 100, "push.ratio_to_escape_loop": 2, "push_event.ns_p50": 300,
+        "push.ns_p50": 200,
+        "push.escape_loop_ns": 100,
+        "push.ratio_to_escape_loop": 2,
+        "push_event.ns_p50": 300,
     }
 
 
 def test_threads_are_compared_by_throughput_and_two_targets_have_twice_the_events():
-    told = {"events": {"one_ns": 4800, "one_target_ns": 4800, "two_targets_ns": 9600, "one_loop_ns": 4800,
-                       "two_loops_ns": 9600},
-            "one_ns": [100, 100, 900], "one_target_ns": [200], "two_targets_ns": [125], "one_loop_ns": [50],
-            "two_loops_ns": [51]}
-    wanted = {"push.two_threads_one_target": 0.5, "push.two_threads_two_targets": 1.6,
-              "push.two_threads_escape_loop": 100 / 51}
+    told = {
+        "events": {
+            "one_ns": 4800,
+            "one_target_ns": 4800,
+            "two_targets_ns": 9600,
+            "one_loop_ns": 4800,
+            "two_loops_ns": 9600,
+        },
+        "one_ns": [100, 100, 900],
+        "one_target_ns": [200],
+        "two_targets_ns": [125],
+        "one_loop_ns": [50],
+        "two_loops_ns": [51],
+    }
+    wanted = {
+        "push.two_threads_one_target": 0.5,
+        "push.two_threads_two_targets": 1.6,
+        "push.two_threads_escape_loop": 100 / 51,
+    }
     assert derive.threads(told) == pytest.approx(wanted)
 
 
@@ -63,7 +83,8 @@ def test_threads_are_not_compared_where_the_machine_has_one_core_for_two():
 def test_delivery_is_cpu_time_and_not_elapsed_time():
     told = {"events": 1000, "cpu_us": 250, "wall_us": 500}
     assert derive.deliver("e2e.plain", told) == {
-        "e2e.plain.cpu_us_per_event": 0.25, "e2e.plain.events_per_s": 2_000_000,
+        "e2e.plain.cpu_us_per_event": 0.25,
+        "e2e.plain.events_per_s": 2_000_000,
     }
 
 
@@ -84,8 +105,17 @@ def test_a_ratio_to_nothing_is_none():
 
 
 def test_many_targets_are_compared_with_one_in_memory_and_lost_is_what_was_not_acked_as_delivered():
-    told = {"rss_kb": 150 * 1024, "rss_end_kb": 140 * 1024, "cpu_us": 20_000, "wall_us": 1_000_000, "events": 50,
-            "worst_delivery_s": 5.1, "pushed": 100, "acked_delivered": 98, "opening_s": 9}
+    told = {
+        "rss_kb": 150 * 1024,
+        "rss_end_kb": 140 * 1024,
+        "cpu_us": 20_000,
+        "wall_us": 1_000_000,
+        "events": 50,
+        "worst_delivery_s": 5.1,
+        "pushed": 100,
+        "acked_delivered": 98,
+        "opening_s": 9,
+    }
     figures = derive.many(told, {"rss_kb": 20 * 1024, "rss_end_kb": 20 * 1024})
     assert figures["scale.targets_100k.rss_mb"] == 130
     assert figures["scale.targets_100k.rss_end_mb"] == 120
@@ -116,13 +146,16 @@ def test_memory_is_the_high_water_mark_over_what_was_there_before_by_the_bound()
 # ---- void ----
 
 
-@pytest.mark.parametrize("told, taken, good", [
-    (COUNTS, 10, True),
-    (COUNTS, 9, False),
-    (COUNTS, 11, False),
-    (COUNTS | {"delivered": 9}, 10, False),
-    (COUNTS | {"pushed": 11}, 10, False),
-])
+@pytest.mark.parametrize(
+    "told, taken, good",
+    [
+        (COUNTS, 10, True),
+        (COUNTS, 9, False),
+        (COUNTS, 11, False),
+        (COUNTS | {"delivered": 9}, 10, False),
+        (COUNTS | {"pushed": 11}, 10, False),
+    ],
+)
 def test_a_run_is_void_unless_host_library_and_endpoint_count_the_same(told, taken, good):
     assert (derive.uncounted(told, taken) == []) == good
 
@@ -167,12 +200,15 @@ def test_the_median_is_judged_and_the_spread_is_told():
     assert (own["unit"], own["target"], own["met"]) == ("ms", "<= 10", True)
 
 
-@pytest.mark.parametrize("figure, value, met", [
-    (most("start.ms", "ms", 10), 10.001, False),
-    (most("start.ms", "ms", 0), 0, True),
-    (least("start.ms", "", 0.9), 0.9, True),
-    (least("start.ms", "", 0.9), 0.899, False),
-])
+@pytest.mark.parametrize(
+    "figure, value, met",
+    [
+        (most("start.ms", "ms", 10), 10.001, False),
+        (most("start.ms", "ms", 0), 0, True),
+        (least("start.ms", "", 0.9), 0.9, True),
+        (least("start.ms", "", 0.9), 0.899, False),
+    ],
+)
 def test_a_target_may_be_reached_and_not_passed(figure, value, met):
     assert summary.entry(figure, runs(value))["met"] is met
 
@@ -227,8 +263,18 @@ def test_a_row_has_the_digits_that_tell_a_figure_from_its_target():
     assert summary.row("push.ratio_to_escape_loop", own).endswith("FALLS SHORT")
 
 
-@pytest.mark.parametrize("value, shown", [(None, "none"), (0, "0"), (0.00104, "0.00104"), (0.0712, "0.0712"), (0.25, "0.250"),
-                                          (151.26, "151.3"), (1_234_567.8, "1,234,568")])
+@pytest.mark.parametrize(
+    "value, shown",
+    [
+        (None, "none"),
+        (0, "0"),
+        (0.00104, "0.00104"),
+        (0.0712, "0.0712"),
+        (0.25, "0.250"),
+        (151.26, "151.3"),
+        (1_234_567.8, "1,234,568"),
+    ],
+)
 def test_numbers_are_short(value, shown):
     assert summary.number(value) == shown
 
@@ -321,6 +367,12 @@ Ir
     9 ( 0.1%)  {profile_host.ROOT}/benches/performance/deliver.c:measure_deliver [/x/performance_host]
 """
     assert profile_host.instructions(annotated) == {
-        "AWS SDK: signature": 1000, "AWS SDK: the rest": 230, profile_host.STANDARD: 4, "cwl-sink": 5, "allocator": 6,
-        "copies": 7, profile_host.HASHING: 8, profile_host.HOSTS: 9,
+        "AWS SDK: signature": 1000,
+        "AWS SDK: the rest": 230,
+        profile_host.STANDARD: 4,
+        "cwl-sink": 5,
+        "allocator": 6,
+        "copies": 7,
+        profile_host.HASHING: 8,
+        profile_host.HOSTS: 9,
     }

@@ -38,8 +38,12 @@ def pushed_by_a_host_that_trusts(certificate, endpoint, group):
     modules = ":".join(str(loopback.ROOT / folder) for folder in ("tests/outside", "scripts"))
     environment = loopback.hermetic_environment() | {"PYTHONPATH": modules, "SSL_CERT_FILE": str(certificate)}
     done = subprocess.run(
-        [sys.executable, "-c", HOST, endpoint, group], env=environment, stdout=subprocess.PIPE, text=True,
-        timeout=SECONDS, check=True,
+        [sys.executable, "-c", HOST, endpoint, group],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=SECONDS,
+        check=True,
     )
     counted, told = done.stdout.splitlines()
     return counted, told
