@@ -18,6 +18,8 @@ VENV    := .venv
 VENV_OK := $(VENV)/installed-requirements.txt
 BENCH_VENV    := $(VENV)/bench
 BENCH_VENV_OK := $(BENCH_VENV)/installed-requirements.txt
+LINT_VENV     := $(VENV)/lint
+LINT_VENV_OK  := $(LINT_VENV)/installed-requirements.txt
 
 C99     := -std=c99 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -pedantic -Iinclude
 CXX17   := -std=c++17 -Wall -Wextra -Werror -pedantic -Iinclude
@@ -123,7 +125,13 @@ bench-reference:
 bench-isolation: library cwl-local $(BENCH_HOST) $(BENCH_VENV_OK) ## Measure what failing targets cost the others (12 minutes; less: SECONDS=6 ONLY="denied_10 silent_10")
 	@$(BENCH_VENV)/bin/python benches/isolation/run.py --seconds $(SECONDS) --faults-after $(FAULTS_AFTER) --only "$(ONLY)"
 
-check: ## Formatting, clippy and rustdoc, all warnings errors
+# The generated header has cbindgen's layout.
+FORMATTED_C := git ls-files '*.c' '*.h' ':!include/cwl_sink.h'
+
+check: $(LINT_VENV_OK) ## Check formatting and lints of Rust, Python and C; every warning is an error
+	$(LINT_VENV)/bin/ruff check --quiet
+	$(LINT_VENV)/bin/ruff format --check
+	$(FORMATTED_C) | xargs $(LINT_VENV)/bin/clang-format --dry-run -Werror
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
@@ -174,3 +182,8 @@ $(VENV_OK): tests/outside/requirements.txt
 $(BENCH_VENV_OK): benches/requirements.txt
 	@PYTHON="$(PYTHON)" scripts/need.sh venv
 	@PYTHON="$(PYTHON)" scripts/install_python.sh $(BENCH_VENV) $< $@
+
+# An environment of its own, so that the linters' versions depend on nothing else.
+$(LINT_VENV_OK): scripts/lint_requirements.txt
+	@PYTHON="$(PYTHON)" scripts/need.sh venv
+	@PYTHON="$(PYTHON)" scripts/install_python.sh $(LINT_VENV) $< $@
