@@ -132,6 +132,7 @@ check: $(LINT_VENV_OK) ## Check formatting and lints of Rust, Python and C; ever
 	$(LINT_VENV)/bin/ruff check --quiet
 	$(LINT_VENV)/bin/ruff format --check
 	$(FORMATTED_C) | xargs $(LINT_VENV)/bin/clang-format --dry-run -Werror
+	$(PYTHON) scripts/mutate.py --check
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Breaks the code on purpose, change by change, and lets the simulation look for each.
+"""Breaks the code on purpose, one mutation at a time, and checks that the simulation notices each.
 
-Usage: mutate.py [--seeds N] [WORDS...]
+Usage: mutate.py [--check] [--seeds N] [WORDS...]
 
-Takes the changes of tests/simulation/mutations.toml (with WORDS: those whose name holds one of them), applies each to
-a copy of the working tree under target/mutations, runs the simulation there and prints the first seed that failed.
-Without WORDS it also renews the table in tests/simulation/README.md. Exits with 1 when a change does not apply or
-build, when the simulation misses one that is not marked as unseen, or sees one that is.
+Reads the mutations of tests/simulation/mutations.toml. WORDS select those whose description contains one of them.
+Applies each mutation to a copy of the working tree under target/mutations, runs the simulation there and prints the
+first seed that failed. Without WORDS it also renews the table in tests/simulation/README.md. Exits with 1 when a
+mutation does not apply or does not build, when the simulation misses a mutation that is not marked `unseen`, and when
+it sees one that is.
+
+--check runs nothing. It only checks that every mutation still applies: its `from` text is in its file exactly once.
 """
 
 import argparse
@@ -19,17 +22,38 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+MUTATIONS = ROOT / "tests" / "simulation" / "mutations.toml"
 COPY = ROOT / "target" / "mutations"
-# Of its own: cargo would take a broken library for the good one.
+# Separate from the usual target folder, where cargo would take a broken library for the good one.
 BUILT = ROOT / "target" / "mutations-built"
 TABLE = ROOT / "tests" / "simulation" / "README.md"
 BEGIN, END = "<!-- mutations -->\n", "<!-- end of mutations -->\n"
-# The unbroken code takes about a minute for 2,000 seeds; a broken one may wait for what never comes.
+# The correct code takes about a minute for 2,000 seeds; mutated code may wait for ever.
 RUN_SECONDS_MAX = 600
 
 
+def reason_not_to_apply(mutation, root):
+    """Says why a mutation cannot be applied to the tree under `root`; None if it can."""
+    path = root / mutation["file"]
+    if not path.is_file():
+        return f"there is no file {mutation['file']}"
+    count = path.read_text().count(mutation["from"])
+    return None if count == 1 else f"its `from` text is in {mutation['file']} {count} times, not once"
+
+
+def check(mutations):
+    """Prints the mutations that do not apply to the working tree. Returns the exit code."""
+    reasons = [(mutation["breaks"], reason_not_to_apply(mutation, ROOT)) for mutation in mutations]
+    broken = [f"{breaks}: {reason}" for breaks, reason in reasons if reason]
+    for line in broken:
+        print(f"does not apply: {line}")
+    if not mutations:
+        print(f"there is no mutation to check in {MUTATIONS.relative_to(ROOT)}")
+    return 1 if broken or not mutations else 0
+
+
 def copy_tree():
-    """The files that git knows or would add, as they are now."""
+    """Copies the files that git tracks, or would add, in their present state."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -45,12 +69,12 @@ def copy_tree():
 
 
 def simulate(seeds):
-    """What the simulation says of the copy: `seed N` with the promise, `missed`, or what went wrong."""
+    """Runs the simulation in the copy. Returns a verdict (`seed N`, `missed` or an error) and its details."""
     env = os.environ | {"CARGO_TARGET_DIR": str(BUILT), "SEEDS": str(seeds), "RUST_BACKTRACE": "0"}
     test = [os.environ.get("CARGO", "cargo"), "test", "--locked", "--quiet", "--test", "simulation"]
-    built = subprocess.run([*test, "--no-run"], cwd=COPY, env=env, capture_output=True, text=True, check=False)
-    if built.returncode != 0:
-        return "does not build", built.stderr[-2000:]
+    build = subprocess.run([*test, "--no-run"], cwd=COPY, env=env, capture_output=True, text=True, check=False)
+    if build.returncode != 0:
+        return "does not build", build.stderr[-2000:]
     try:
         run = subprocess.run(
             [*test, "every_promise_holds"],
@@ -63,32 +87,32 @@ def simulate(seeds):
         )
     except subprocess.TimeoutExpired:
         return "did not end", f"within {RUN_SECONDS_MAX} s"
-    failed = re.findall(r"^seed (\d+): (.*)", run.stdout + run.stderr, re.MULTILINE)
-    if failed:
-        seed, promise = min(failed, key=lambda line: int(line[0]))
+    failures = re.findall(r"^seed (\d+): (.*)", run.stdout + run.stderr, re.MULTILINE)
+    if failures:
+        seed, promise = min(failures, key=lambda failure: int(failure[0]))
         return f"seed {seed}", promise
-    return ("missed", "") if run.returncode == 0 else ("failed oddly", run.stdout[-2000:])
+    return ("missed", "") if run.returncode == 0 else ("failed without a seed", run.stdout[-2000:])
 
 
-def tried(mutation, seeds):
-    """What the simulation says of the code with one change."""
+def try_mutation(mutation, seeds):
+    """Applies a mutation to the copy, runs the simulation, and restores the file. Returns what `simulate` does."""
+    reason = reason_not_to_apply(mutation, COPY)
+    if reason:
+        return "does not apply", reason
     path = COPY / mutation["file"]
-    whole = path.read_text()
-    count = whole.count(mutation["from"])
-    if count != 1:
-        return "does not apply", f"its text stands {count} times in {mutation['file']}"
-    path.write_text(whole.replace(mutation["from"], mutation["to"]))
+    original = path.read_text()
+    path.write_text(original.replace(mutation["from"], mutation["to"]))
     try:
         return simulate(seeds)
     finally:
-        path.write_text(whole)
+        path.write_text(original)
 
 
 def write_table(results, seeds):
+    """Renews the table between the two marks in the simulation's README."""
     lines = [f"| what was broken | in | first seed of {seeds:,} |", "| --- | --- | --- |"]
     for mutation, verdict in results:
-        seen = mutation.get("unseen", verdict.removeprefix("seed "))
-        seen = f"not seen: {seen}" if "unseen" in mutation else seen
+        seen = f"not seen: {mutation['unseen']}" if "unseen" in mutation else verdict.removeprefix("seed ")
         lines.append(f"| {mutation['breaks']} | `{mutation['file']}` | {seen} |")
     text = TABLE.read_text()
     before, rest = text.split(BEGIN)
@@ -97,19 +121,22 @@ def write_table(results, seeds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=2000)
-    parser.add_argument("words", nargs="*")
+    parser.add_argument("--check", action="store_true", help="only check that every mutation still applies")
+    parser.add_argument("--seeds", type=int, default=2000, help="seeds to simulate for each mutation [2000]")
+    parser.add_argument("words", nargs="*", help="select mutations whose description contains one of these words")
     args = parser.parse_args()
-    mutations = tomllib.loads((ROOT / "tests/simulation/mutations.toml").read_text())["mutation"]
+    mutations = tomllib.loads(MUTATIONS.read_text())["mutation"]
     chosen = [m for m in mutations if not args.words or any(word in m["breaks"] for word in args.words)]
+    if args.check:
+        return check(chosen)
     copy_tree()
     results, wrong = [], 0
     for number, mutation in enumerate(chosen, 1):
-        verdict, promise = tried(mutation, args.seeds)
+        verdict, details = try_mutation(mutation, args.seeds)
         as_expected = verdict == "missed" if "unseen" in mutation else verdict.startswith("seed ")
         wrong += not as_expected
         mark = "" if as_expected else "  <-- WRONG"
-        print(f"{number}/{len(chosen)} {mutation['breaks']}: {verdict}{mark}\n    {promise[:400]}", flush=True)
+        print(f"{number}/{len(chosen)} {mutation['breaks']}: {verdict}{mark}\n    {details[:400]}", flush=True)
         results.append((mutation, verdict))
     if not args.words:
         write_table(results, args.seeds)
