@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Names the C header that a build made: reads cargo's JSON messages, prints the path.
+"""Prints the path of the C header that a build made. Reads cargo's JSON messages from standard input.
 
-Old builds leave their headers in the target folder too, so it is cargo that has to say which one is current.
+Old builds leave their headers in the target folder too. Only cargo knows which header is the current one.
 """
 
 import json

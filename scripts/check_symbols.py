@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks how the shared object presents itself to the dynamic linker: what it exports, its SONAME, its flags.
+"""Checks the shared object as the dynamic linker sees it: its exported symbols, its SONAME and its flags.
 
 The last line is `N passed, N failed`.
 """
@@ -21,7 +21,7 @@ def output_of(*command):
 
 
 def declared_functions():
-    """The functions that the header declares: they begin a line, while members of structs are indented."""
+    """Returns the functions that the header declares. They begin a line; members of structs are indented."""
     text = re.sub(r"/\*.*?\*/", "", HEADER.read_text(), flags=re.DOTALL)
     return set(re.findall(r"^(?!typedef\b)\w[\w *]*?\b(cwl_\w+)\(", text, flags=re.MULTILINE))
 
@@ -30,7 +30,7 @@ def exported_symbols():
     return {line.split()[-1] for line in output_of("nm", "-D", "--defined-only", str(LIBRARY)).splitlines()}
 
 
-def compare_exports():
+def check_exports():
     declared, exported = declared_functions(), exported_symbols()
     wanted = declared | {TABLE}
     problems = [f"{name} is declared and not exported" for name in sorted(wanted - exported)]
@@ -40,26 +40,26 @@ def compare_exports():
     return problems
 
 
-def compare_soname():
+def check_soname():
     found = re.findall(r"\(SONAME\).*\[(.*)\]", output_of("readelf", "-d", str(LIBRARY)))
     return [] if found == [SONAME] else [f"SONAME is {found}, not {SONAME}"]
 
 
-def look_for_nodelete():
+def check_nodelete():
     flags = re.findall(r"\(FLAGS_1\).*", output_of("readelf", "-d", str(LIBRARY)))
-    return [] if any("NODELETE" in line for line in flags) else [f"NODELETE is not among the flags: {flags}"]
+    return [] if any("NODELETE" in line for line in flags) else [f"the flags do not include NODELETE: {flags}"]
 
 
-def look_for_text_relocations():
+def check_text_relocations():
     dynamic = output_of("readelf", "-d", str(LIBRARY))
-    return ["it has text relocations"] if "TEXTREL" in dynamic else []
+    return ["the object has text relocations"] if "TEXTREL" in dynamic else []
 
 
 CHECKS = {
-    "exactly_what_the_header_declares_is_exported": compare_exports,
-    "the_soname_carries_the_abi_version": compare_soname,
-    "the_object_stays_when_a_host_closes_it": look_for_nodelete,
-    "the_code_is_position_independent": look_for_text_relocations,
+    "exactly_what_the_header_declares_is_exported": check_exports,
+    "the_soname_carries_the_abi_version": check_soname,
+    "the_object_stays_when_a_host_closes_it": check_nodelete,
+    "the_code_is_position_independent": check_text_relocations,
 }
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Ships a real log of this machine to a cwl-local with cwl-ship, reads it back with boto3, and compares.
 
-The last line is `demo: pushed=N delivered=N read_back=N lost=N duplicated=N`; the exit code is 0 only when what came
-back is what the file holds, byte for byte and in its order.
+The last line is `demo: pushed=N delivered=N read_back=N lost=N duplicated=N`. The exit code is 0 only when the events
+that come back are the lines of the file, byte for byte and in their order.
 """
 
 import collections
@@ -22,8 +22,8 @@ LARGEST_BYTES = 64 * 1024 * 1024
 STREAM = "demo"
 
 
-def log_text(path):
-    """What the file holds, if that is text that CloudWatch Logs can hold unchanged; else None."""
+def read_log(path):
+    """Returns the bytes of a file that CloudWatch Logs can store unchanged; None for any other file."""
     try:
         if not path.is_file() or not 0 < path.stat().st_size <= LARGEST_BYTES:
             return None
@@ -35,10 +35,10 @@ def log_text(path):
 
 
 def choose_log():
-    """A log of this machine; the small bundled one only where there is none."""
+    """Returns the path and the bytes of a log of this machine, or of the bundled sample where there is none."""
     others = sorted(path for path in LOGS.glob("**/*.log") if path.name not in PREFERRED) if LOGS.is_dir() else []
     for path in [*(LOGS / name for name in PREFERRED), *others, SAMPLE]:
-        data = log_text(path)
+        data = read_log(path)
         if data:
             return path, data
     sys.exit("demo: no log to ship")
@@ -49,7 +49,7 @@ def group_for(path):
 
 
 def ship(file, group, endpoint):
-    """Runs cwl-ship; its words go to the terminal. Gives its exit code and the numbers of its summary."""
+    """Runs cwl-ship and prints what it writes to stderr. Returns its exit code and the numbers of its summary."""
     command = [RELEASE / "cwl-ship", "--group", group, "--stream", STREAM, "--endpoint", endpoint, file]
     done = subprocess.run(
         command, env=hermetic_environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
@@ -59,8 +59,8 @@ def ship(file, group, endpoint):
     return done.returncode, numbers
 
 
-def arrived(endpoint, group):
-    """The messages that the endpoint holds, none if it does not even hold the stream."""
+def read_messages(endpoint, group):
+    """Returns the messages that the endpoint holds; none if the stream does not exist."""
     client = logs_client(endpoint)
     try:
         return [message.encode() for _, message in read_back(client, group, STREAM)]
@@ -69,25 +69,26 @@ def arrived(endpoint, group):
 
 
 def compare(sent, got):
-    """How many lines of `sent` are missing from `got`, and how many are there too often."""
+    """Counts the lines of `sent` that are missing from `got`, and the superfluous copies in `got`."""
     sent_counts, got_counts = collections.Counter(sent), collections.Counter(got)
     lost = sum((sent_counts - got_counts).values())
     duplicated = sum((got_counts - sent_counts).values())
     return lost, duplicated
 
 
-def verdict(data, sent, got):
-    """In words, whether what came back is the file."""
+def describe(data, sent, got):
+    """Describes in words how the messages that came back differ from the file."""
     if got != sent:
-        at = next((i for i, (a, b) in enumerate(zip(sent, got, strict=False)) if a != b), min(len(sent), len(got)))
-        return f"DIFFERENT from the file, first at line {at + 1} of those sent"
+        differing = (i for i, (a, b) in enumerate(zip(sent, got, strict=False)) if a != b)
+        first = next(differing, min(len(sent), len(got)))
+        return f"DIFFERENT from the file, first at line {first + 1} of the lines sent"
     back = b"".join(line + b"\n" for line in got)
     if back == data:
         return "the same as the file, byte for byte"
     empty = data.count(b"\n") + (not data.endswith(b"\n")) - len(sent)
-    but = [f"its {empty} empty lines, which CloudWatch Logs does not take"] * (empty > 0)
-    but += ["the newline that its last line lacks"] * (not data.endswith(b"\n"))
-    return "the same as the file, byte for byte, but for " + " and ".join(but)
+    exceptions = [f"its {empty} empty lines, which CloudWatch Logs does not accept"] * (empty > 0)
+    exceptions += ["the newline that its last line lacks"] * (not data.endswith(b"\n"))
+    return "the same as the file, byte for byte, except for " + " and ".join(exceptions)
 
 
 def main():
@@ -101,12 +102,12 @@ def main():
         file.write_bytes(data)
         print(f"2. A CloudWatch Logs endpoint on loopback: cwl-local at {local.endpoint}")
         print(f"3. cwl-ship --group {group} --stream {STREAM} --endpoint {local.endpoint} {path}", flush=True)
-        code, told = ship(file, group, local.endpoint)
-        begun = time.monotonic()
-        got = arrived(local.endpoint, group)
-        print(f"4. boto3 reads {len(got):,} events back with GetLogEvents in {time.monotonic() - begun:.1f} s")
-    print(f"5. What came back is {verdict(data, sent, got)}.")
-    pushed, delivered = told.get("pushed", 0), told.get("delivered", 0)
+        code, numbers = ship(file, group, local.endpoint)
+        started_at = time.monotonic()
+        got = read_messages(local.endpoint, group)
+        print(f"4. boto3 reads {len(got):,} events back with GetLogEvents in {time.monotonic() - started_at:.1f} s")
+    print(f"5. The events that came back are {describe(data, sent, got)}.")
+    pushed, delivered = numbers.get("pushed", 0), numbers.get("delivered", 0)
     lost, duplicated = compare(sent, got)
     good = code == 0 and got == sent and pushed == delivered == len(got) == len(sent)
     print(f"demo: pushed={pushed} delivered={delivered} read_back={len(got)} lost={lost} duplicated={duplicated}")

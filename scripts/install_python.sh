@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes a Python environment hold what a requirements file names: install_python.sh VENV REQUIREMENTS STAMP
-# The stamp is a copy of the requirements that are installed, made last.
+# Installs the packages of a requirements file into a Python environment: install_python.sh VENV REQUIREMENTS STAMP
+# The stamp is a copy of the installed requirements. It is written last, so an interrupted installation is repeated.
 set -eu
 
 venv=$1 requirements=$2 stamp=$3

@@ -1,6 +1,7 @@
-"""A cwl-local on loopback, and what AWS's own client reads back from an endpoint.
+"""Starts cwl-local on loopback, and reads events back with AWS's own client.
 
-The demo and the tests share this. Only the readers need boto3; starting cwl-local takes the standard library.
+The demo, the tests and the benches share this module. Only the functions that read need boto3; the rest needs the
+standard library alone.
 """
 
 import json
@@ -19,7 +20,7 @@ START_SECONDS = 20
 
 
 def hermetic_environment():
-    """This environment with the test credentials and without anything that leads away from loopback."""
+    """Returns this environment with test credentials and without any variable that leads away from loopback."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -36,9 +37,9 @@ def hermetic_environment():
 
 
 class CwlLocal:
-    """A running cwl-local, as a context: `with CwlLocal() as local: local.endpoint`.
+    """Runs a cwl-local, as a context: `with CwlLocal() as local: local.endpoint`.
 
-    With `tls` it serves HTTPS, and `certificate` is the file that a client must trust.
+    With `tls` it serves HTTPS, and a client must trust the certificate in the file `certificate`.
     """
 
     def __init__(self, faults=(), arguments=(), tls=False):
@@ -72,7 +73,7 @@ class CwlLocal:
         return self._process.pid
 
     def control(self, method, path, rules=None):
-        """Asks a control path, such as GET /_local/stats, and gives its answer."""
+        """Requests a control path, such as GET /_local/stats, and returns the decoded answer."""
         data = None if rules is None else json.dumps(rules).encode()
         request = urllib.request.Request(f"{self.endpoint}/_local/{path}", method=method, data=data)
         handlers = [urllib.request.ProxyHandler({})]
@@ -83,10 +84,10 @@ class CwlLocal:
             return json.load(answer)
 
     def _port(self, port_file):
-        # The file is renamed into place, so whoever sees it sees all of it.
-        until = time.monotonic() + START_SECONDS
+        # cwl-local renames the file into place, so a file that exists is complete.
+        deadline = time.monotonic() + START_SECONDS
         while not port_file.exists():
-            if self._process.poll() is not None or time.monotonic() > until:
+            if self._process.poll() is not None or time.monotonic() > deadline:
                 self._log.seek(0)
                 raise RuntimeError(f"cwl-local did not start: {self._log.read().decode(errors='replace').strip()}")
             time.sleep(0.01)
@@ -104,9 +105,9 @@ class CwlLocal:
 
 
 def logs_client(endpoint, certificate=None):
-    """A boto3 client for the endpoint that takes nothing from this machine's own AWS configuration.
+    """Returns a boto3 client for the endpoint. It reads nothing of this machine's own AWS configuration.
 
-    Over HTTPS it trusts the certificate in this file alone.
+    Over HTTPS it trusts only the certificate in the file `certificate`.
     """
     import boto3
     import botocore.config
@@ -125,12 +126,12 @@ def logs_client(endpoint, certificate=None):
 
 
 def read_back(client, group, stream):
-    """All events of a stream as (timestamp, message), from its head to its end, page by page."""
+    """Returns all events of a stream as (timestamp, message), from the oldest to the newest."""
     events, token = [], None
     while True:
         page = {"nextToken": token} if token else {}
         answer = client.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True, **page)
         events += [(event["timestamp"], event["message"]) for event in answer["events"]]
-        if answer["nextForwardToken"] == token:  # the end gives the token back that it was given
+        if answer["nextForwardToken"] == token:  # at the end, the service returns the token of the request
             return events
         token = answer["nextForwardToken"]

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Makes sure that tools are there: need.sh TOOL...   (c++, valgrind, venv)
-# What is missing is installed as root, where there is apt-get; otherwise the command to run is said.
+# Makes sure that tools work: need.sh TOOL...   (c++, valgrind, venv)
+# Installs missing tools when it runs as root and apt-get is there. Otherwise it prints the command to run.
 set -eu
 
 python=${PYTHON:-python3}
 
-# A tool counts when it works, not when a file of its name is there: valgrind, for one, needs libc's symbols.
+# A tool must work; a file of its name is not enough. Valgrind, for example, needs libc's symbols.
 works() {
     case $1 in
     c++) echo 'int main() {}' | "${CXX:-c++}" -x c++ -fsyntax-only - ;;
@@ -19,7 +19,7 @@ packages_of() {
     c++) echo g++ ;;
     valgrind) echo valgrind libc6-dbg ;;
     venv) echo python3-venv ;;
-    *) echo "need.sh: there is no tool \"$1\" to ask for" >&2 && exit 2 ;;
+    *) echo "need.sh: unknown tool \"$1\"" >&2 && exit 2 ;;
     esac
 }
 
@@ -34,7 +34,7 @@ done
 
 install="apt-get install --yes --no-install-recommends$packages"
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    echo "missing:$missing. Please run this as root, and then make again:" >&2
+    echo "missing:$missing. Please run this command as root, and then make again:" >&2
     echo "    apt-get update && $install" >&2
     exit 1
 fi
@@ -42,7 +42,7 @@ echo "missing:$missing; installing$packages"
 DEBIAN_FRONTEND=noninteractive
 export DEBIAN_FRONTEND
 apt-get update -qq </dev/null
-# shellcheck disable=SC2086  # the packages are words of their own
+# shellcheck disable=SC2086  # the packages are separate words
 $install -qq </dev/null >/dev/null
 for tool in $missing; do
     works "$tool" || { echo "installed$packages, but $tool still does not work" >&2 && exit 1; }

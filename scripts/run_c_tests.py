@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the C tests against a cwl-local of their own: run_c_tests.py [--valgrind]
 
-The last line is `N passed, N failed`, over all programs.
+The last line is `N passed, N failed`, summed over all programs.
 """
 
 import re
@@ -14,7 +14,7 @@ PROGRAMS = ["header_c99", "header_cxx17", "abi", "plugin", "ship", "outcomes", "
 FOLDER = loopback.ROOT / "target" / "c_tests"
 PROGRAM_SECONDS = 600
 VALGRIND_ERROR = 99
-# "Possibly lost" is what threads that sleep in a runtime look like; "definitely lost" is what nobody can free.
+# Valgrind reports the sleeping threads of a runtime as "possibly lost". Only "definitely lost" is a leak.
 VALGRIND = [
     "valgrind",
     "--quiet",
@@ -27,7 +27,7 @@ VALGRIND = [
 
 
 def run(program, environment, valgrind):
-    """Runs one program and gives (passed, failed). One that ends otherwise than its last line says has failed."""
+    """Runs one program and returns (passed, failed). An exit code that contradicts the last line is a failure."""
     command = (VALGRIND if valgrind else []) + [str(FOLDER / program)]
     try:
         done = subprocess.run(
@@ -42,11 +42,11 @@ def run(program, environment, valgrind):
             check=False,
         )
         output, code = done.stdout, done.returncode
-    except subprocess.TimeoutExpired as late:
-        output, code = (late.stdout or b"").decode(errors="replace"), f"none after {PROGRAM_SECONDS} s"
+    except subprocess.TimeoutExpired as timeout:
+        output, code = (timeout.stdout or b"").decode(errors="replace"), f"none after {PROGRAM_SECONDS} s"
     print(f"-- {program}\n{output}", end="", flush=True)
-    counted = re.findall(r"^(\d+) passed, (\d+) failed$", output, re.MULTILINE)
-    passed, failed = map(int, counted[-1]) if counted else (0, 0)
+    counts = re.findall(r"^(\d+) passed, (\d+) failed$", output, re.MULTILINE)
+    passed, failed = map(int, counts[-1]) if counts else (0, 0)
     if code == VALGRIND_ERROR and valgrind:
         print(f"not ok {program}: valgrind found errors")
         failed += 1
@@ -66,8 +66,8 @@ def main():
         if valgrind:
             environment["CWL_TEST_VALGRIND"] = "1"
         for program in PROGRAMS:
-            of_program = run(program, environment, valgrind)
-            passed, failed = passed + of_program[0], failed + of_program[1]
+            program_passed, program_failed = run(program, environment, valgrind)
+            passed, failed = passed + program_passed, failed + program_failed
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Runs every test suite and counts over all of them.
+"""Runs every test suite and sums up their results.
 
-A suite is a command; what it prints is passed on as it comes, and its closing lines are counted. A suite that fails
-without counting a failure, ends by a signal, exceeds its time or runs no test adds one failure of its own.
+A suite is a command. Its output is passed on at once, and its results are read from its closing lines. A suite adds one
+failure of its own when it fails without reporting a failure, is ended by a signal, exceeds its time or runs no test.
 
-The last line is `N passed, N failed`; it is also written to target/test-result.txt. With names as arguments, only
-those suites are run.
+The last line is `N passed, N failed`; it is also written to target/test-result.txt. Arguments are names of suites; then
+only these are run.
 """
 
 import dataclasses
@@ -27,19 +27,19 @@ BOTO3_VIEW = ROOT / "local" / "tests" / "boto3_view.py"
 
 
 def plain_counts(text):
-    """`N passed, N failed`, the last such line."""
+    """Reads the last line `N passed, N failed`."""
     found = re.findall(r"^(\d+) passed, (\d+) failed$", text, re.MULTILINE)
     return tuple(map(int, found[-1])) if found else (0, 0)
 
 
 def cargo_counts(text):
-    """`test result: ok. N passed; N failed; ...`, summed over the test programs."""
+    """Sums up the lines `test result: ok. N passed; N failed; ...` of all test programs."""
     found = re.findall(r"^test result: \w+\. (\d+) passed; (\d+) failed;", text, re.MULTILINE)
     return sum(int(passed) for passed, _ in found), sum(int(failed) for _, failed in found)
 
 
 def pytest_counts(text):
-    """`== N failed, N passed, N error in 1.2s ==`: the last line; an error is a failure."""
+    """Reads the last line `== N failed, N passed, N error in 1.2s ==`. An error counts as a failure."""
     closing = re.findall(r"^=+ (.*\bin [\d.]+s.*) =+$", text, re.MULTILINE)
     numbers = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", closing[-1])} if closing else {}
     return numbers.get("passed", 0), sum(numbers.get(word, 0) for word in ("failed", "error", "errors"))
@@ -51,7 +51,7 @@ class Suite:
     command: list
     counts: object
     minutes: float
-    needs_endpoint: bool = False  # the address of a cwl-local is the command's last argument
+    needs_endpoint: bool = False  # the address of a cwl-local becomes the command's last argument
 
 
 SUITES = [
@@ -82,7 +82,7 @@ class Result:
 
 
 def run_command(command, minutes, environment=None):
-    """Runs it, passes its output on, and gives (output, exit code); the code is None when its time was up."""
+    """Runs a command and passes its output on. Returns (output, exit code); the code is None after a time-out."""
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -94,14 +94,14 @@ def run_command(command, minutes, environment=None):
         errors="replace",
         start_new_session=True,
     )
-    late = threading.Event()
+    timed_out = threading.Event()
 
-    def end():
-        # The command's own session: it, and whatever it has started.
-        late.set()
+    def kill():
+        # The process group is the command and every process that it has started.
+        timed_out.set()
         os.killpg(process.pid, signal.SIGKILL)
 
-    timer = threading.Timer(minutes * 60, end)
+    timer = threading.Timer(minutes * 60, kill)
     timer.start()
     output = []
     try:
@@ -114,12 +114,12 @@ def run_command(command, minutes, environment=None):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    return "".join(output), None if late.is_set() else process.returncode
+    return "".join(output), None if timed_out.is_set() else process.returncode
 
 
 def run_suite(suite):
     print(f"\n==== {suite.name} ====", flush=True)
-    begun = time.monotonic()
+    started_at = time.monotonic()
     if suite.needs_endpoint:
         with CwlLocal() as local:
             output, code = run_command([*suite.command, local.endpoint], suite.minutes, hermetic_environment())
@@ -135,29 +135,30 @@ def run_suite(suite):
         remark = f"ran no test (exit code {code})"
     elif (code == 0) != (failed == 0):
         remark = f"exit code {code}"
-    return Result(suite.name, passed, failed + bool(remark), time.monotonic() - begun, remark)
+    return Result(suite.name, passed, failed + bool(remark), time.monotonic() - started_at, remark)
 
 
 def run_guarded(suite):
-    """A suite that cannot even be started is a failure, and the others still run."""
+    """Runs a suite. One that cannot be started is a failure, and the other suites still run."""
     try:
         return run_suite(suite)
     except (OSError, RuntimeError) as error:
         return Result(suite.name, 0, 1, 0.0, f"could not run: {error}")
 
 
-def chosen(names):
+def select_suites(names):
     unknown = set(names) - {suite.name for suite in SUITES}
     if unknown:
-        sys.exit(f"run_tests.py: no suite {sorted(unknown)}; there are {[suite.name for suite in SUITES]}")
-    wanted = [suite for suite in SUITES if suite.name in names or not names]
-    return [suite for suite in wanted if suite.name != "boto3 view" or BOTO3_VIEW.exists()]
+        names = [suite.name for suite in SUITES]
+        sys.exit(f"run_tests.py: there is no suite {sorted(unknown)}; the suites are {names}")
+    selected = [suite for suite in SUITES if suite.name in names or not names]
+    return [suite for suite in selected if suite.name != "boto3 view" or BOTO3_VIEW.exists()]
 
 
 def main():
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.unlink(missing_ok=True)
-    results = [run_guarded(suite) for suite in chosen(sys.argv[1:])]
+    results = [run_guarded(suite) for suite in select_suites(sys.argv[1:])]
     passed, failed = sum(r.passed for r in results), sum(r.failed for r in results)
     print(f"\n{'suite':<18} {'passed':>7} {'failed':>7} {'seconds':>8}")
     for r in results:
