@@ -1,13 +1,13 @@
-# cwl-sink: the library, its small agent, and the checks.
+# Builds cwl-sink: the library, its small agent and the test endpoint. Runs the tests, the checks and the benches.
 #
-# `make` builds; `make test` and `make demo` also install what they need besides Rust, cc, make and Python 3.
-# Rust is cargo's business: its targets are always asked for and cargo decides what is stale.
+# Rust, cc, make and Python 3 must be there. `make test`, `make demo` and `make check` install what else they need.
+# The Rust targets are phony: cargo decides what is stale.
 
 CARGO  ?= cargo
 PYTHON ?= python3
 CFLAGS ?= -O2 -g
 
-# The paths below are the ones that the tests use too.
+# The tests rely on these paths.
 export CARGO_TARGET_DIR := $(CURDIR)/target
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -31,19 +31,19 @@ SHIP_HEADERS := $(wildcard examples/c/cwl-ship/*.h)
 BENCH_HOST    := target/bench/isolation_host
 BENCH_SOURCES := $(wildcard benches/isolation/*.c)
 
-# Three programs: one for all that is measured, one that replaces malloc, and one that is not linked with the library.
+# Three programs: one that measures most figures, one that replaces malloc, and one that is not linked with the library.
 PERFORMANCE          := benches/performance
 PERFORMANCE_COMMON   := $(addprefix $(PERFORMANCE)/,lines.c process.c sink.c)
 PERFORMANCE_SOURCES  := $(filter-out %/allocations.c %/start.c,$(wildcard $(PERFORMANCE)/*.c))
 PERFORMANCE_NEEDS    := $(wildcard $(PERFORMANCE)/*.h) include/cwl_sink.h Makefile
 PERFORMANCE_PROGRAMS := $(addprefix target/bench/performance_,host allocations start)
 
-# Without LTO where an rlib is built along with it: so the cdylib alone. The header test of one build profile and
-# `make header` need the same command.
+# Builds the cdylib alone, because cargo omits LTO when it builds an rlib along with it. `make header` and the test of
+# the header need the same command.
 BUILD_LIBRARY := $(CARGO) rustc --locked --release --lib --crate-type cdylib
 
 .DEFAULT_GOAL := all
-# What takes time here runs on all cores by itself, and two installations at once would meet at apt's lock.
+# The slow steps use all cores by themselves, and two installations at once would compete for apt's lock.
 .NOTPARALLEL:
 .PHONY: all build library cwl-local header demo test simulate mutations kill-test bench bench-isolation bench-profile bench-reference check clean distclean help c-tests tools
 
@@ -58,7 +58,7 @@ library:
 cwl-local: library
 	$(CARGO) build --locked --release -p cwl-local
 
-# Library first, order only: a new library with the same header needs no new program.
+# The library is an order-only prerequisite: a new library with the same header needs no new program.
 $(RELEASE)/cwl-ship: $(SHIP_SOURCES) $(SHIP_HEADERS) include/cwl_sink.h Makefile | library
 	$(CC) $(CFLAGS) $(C99) $(SHIP_SOURCES) -o $@ $(LDFLAGS) $(LINK) -lpthread -Wl,-rpath,'$$ORIGIN'
 
@@ -93,7 +93,7 @@ HASH  ?=
 simulate: ## Simulate the delivery contract: make simulate SEEDS=20000 (HASH=1 prints one number for all runs)
 	SEEDS=$(SEEDS) $(if $(HASH),HASH=$(HASH)) $(CARGO) test --locked --test simulation -- $(if $(HASH),--nocapture)
 
-mutations: ## Break each promise in a copy of the code and see the simulation find it (about 30 minutes)
+mutations: ## Break each promise in a copy of the code and check that the simulation notices (30 minutes)
 	@$(PYTHON) scripts/mutate.py
 
 KILLS ?= 50
@@ -102,7 +102,7 @@ SEED  ?=
 kill-test: build $(VENV_OK) ## Kill cwl-ship KILLS times while its file rotates, and count the lines (SEED=N replays)
 	@$(VENV)/bin/python tests/outside/kill_test.py --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
-# Not from the environment, where a shell may have a SECONDS of its own.
+# Set here unconditionally, because a shell may export its own SECONDS.
 SECONDS      := 20
 FAULTS_AFTER ?= 0
 ONLY         ?=
@@ -118,7 +118,7 @@ bench-profile: cwl-local target/bench/performance_host ## Show where the CPU tim
 	$(CARGO) rustc --locked --profile profiling --lib --crate-type cdylib
 	@$(PYTHON) $(PERFORMANCE)/profile_host.py
 
-# What the AWS SDK and zlib need for the same. It does not use the library, which is not built by this.
+# Measures the AWS SDK and zlib at the same work. The program does not use the library.
 bench-reference:
 	$(CARGO) build --locked --profile reference -p cwl-bench-reference
 
@@ -137,22 +137,22 @@ check: $(LINT_VENV_OK) ## Check formatting and lints of Rust, Python and C; ever
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 
-clean: ## Remove what was built
+clean: ## Remove all build results
 	rm -rf target
 
-distclean: clean ## Remove the Python environment as well
+distclean: clean ## Remove the Python environments as well
 	rm -rf $(VENV)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# ---- what the tests need ----
+# ---- prerequisites of the tests ----
 
 C_TEST_PROGRAMS := $(addprefix $(C_TESTS)/,header_c99 header_cxx17 abi plugin ship outcomes hostile)
 
 c-tests: $(C_TEST_PROGRAMS)
 
-# They find the library where it was built, from wherever they are started.
+# The programs find the library relative to their own folder, whatever the working directory is.
 C_TEST_LINK := -lpthread -Wl,-rpath,'$$ORIGIN/../release'
 
 $(C_TESTS)/header_c99: c_tests/header.c include/cwl_sink.h Makefile | library
@@ -163,7 +163,7 @@ $(C_TESTS)/header_cxx17: c_tests/header.c include/cwl_sink.h Makefile | library 
 	@mkdir -p $(@D)
 	$(CXX) $(CFLAGS) $(CXX17) -x c++ $< -o $@ $(LINK) $(C_TEST_LINK)
 
-# Not linked with the library: a host that only loads it.
+# A host that loads the library with dlopen and is not linked with it.
 $(C_TESTS)/plugin: c_tests/plugin.c c_tests/check.h include/cwl_sink.h Makefile | library
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(C99) $< -o $@ -ldl $(C_TEST_LINK)
@@ -179,12 +179,12 @@ $(VENV_OK): tests/outside/requirements.txt
 	@PYTHON="$(PYTHON)" scripts/need.sh venv
 	@PYTHON="$(PYTHON)" scripts/install_python.sh $(VENV) $< $@
 
-# An environment of its own, so that the tests need nothing that only the plot needs.
+# A separate environment, so that the tests do not depend on the packages of the plots.
 $(BENCH_VENV_OK): benches/requirements.txt
 	@PYTHON="$(PYTHON)" scripts/need.sh venv
 	@PYTHON="$(PYTHON)" scripts/install_python.sh $(BENCH_VENV) $< $@
 
-# An environment of its own, so that the linters' versions depend on nothing else.
+# A separate environment, so that the versions of the linters depend on nothing else.
 $(LINT_VENV_OK): scripts/lint_requirements.txt
 	@PYTHON="$(PYTHON)" scripts/need.sh venv
 	@PYTHON="$(PYTHON)" scripts/install_python.sh $(LINT_VENV) $< $@
