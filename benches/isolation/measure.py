@@ -1,6 +1,6 @@
-"""One measurement: a fresh cwl-local and a fresh host, the faults at their time, and what came of it.
+"""Makes one measurement: starts a fresh cwl-local and a fresh host, sets the faults in time, and gathers the results.
 
-The two processes are ended here, by their ids, whatever happens. What waits here waits at most for a time-out.
+Both processes are ended here, by their ids, in every case. Every wait has a time-out.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ RECORD = struct.Struct("qIBBHq")  # host.c's struct record
 DELIVERED = 0
 
 WARM_UP_SECONDS = 2.0
-TAIL_SECONDS = 1.0  # pushed on behind the measured time, so that its last events are sent like the others
+TAIL_SECONDS = 1.0  # pushing continues after the measured time, so that its last events are sent like the others
 START_SECONDS = 20
 PREPARE_SECONDS = 90
 SHUTDOWN_SECONDS = 90  # the host allows itself 60
@@ -35,9 +35,9 @@ SHUTDOWN_SECONDS = 90  # the host allows itself 60
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-    """In seconds since the host began to push."""
+    """The moments of a measurement, in seconds since the host began to push."""
 
-    faults: float  # when the faults are set; 0: before the host's first request
+    faults: float  # the faults are set; 0 means before the host's first request
     begin: float
     end: float
     down: float | None
@@ -63,7 +63,7 @@ class Times:
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """The endpoint's counters at a time: of PutLogEvents, and of all operations by group."""
+    """The endpoint's counters at one moment: of PutLogEvents, and of all operations by group."""
 
     at: float
     puts: dict
@@ -78,22 +78,22 @@ class Count:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What one host and its endpoint had to say."""
+    """The results of one host and its endpoint."""
 
     events: list  # of the healthy targets
     loads: list  # the host's counts, by load
-    taken: dict  # the endpoint's count of events by group, what it took to create the targets left out
+    taken: dict  # the endpoint's count of events by group, without the events that created the targets
     host: dict
     faults_fired: int
-    failing_requests: int  # from the host's beginning to the end of its pushing
+    failing_requests: int  # from the host's start to the end of its pushing
     begin: Count
     settled: Count
     end: Count
-    cores: dict  # kept busy meanwhile by host, endpoint and everybody else
+    cores: dict  # kept busy meanwhile by the host, the endpoint and all other processes
 
 
 def measure(loads, rules, times):
-    """Runs the loads, of which the healthy one is first, against an endpoint with these rules."""
+    """Runs the loads against an endpoint with these fault rules. The healthy load must come first."""
     arguments = [load.argument() for load in loads]
     with CwlLocal(arguments=["--discard"]) as local:
         prepare(local, arguments)
@@ -105,16 +105,16 @@ def measure(loads, rules, times):
 
 
 def prepare(local, arguments):
-    """Every target is there, as it is in everyday life: creating them is not what is measured."""
+    """Creates every target, because the bench does not measure their creation."""
     command = [HOST, local.endpoint, "prepare", *arguments]
     subprocess.run(command, env=hermetic_environment(), stdin=subprocess.DEVNULL, check=True, timeout=PREPARE_SECONDS)
 
 
 def follow(host, local, loads, rules, times, created):
-    """Does what is to be done at its time, then ends the run and gathers what it has to say."""
+    """Sets the faults and reads the counters at their times, then ends the run and gathers its results."""
     if times.down is not None:
         host.wait_until(times.faults)
-        # The endpoint keeps these times itself, so that nobody's delay makes the outage longer.
+        # The endpoint times the outage itself, so that a delay of this process does not prolong it.
         down_ms = round((times.down - host.now()) * 1000)
         window = {"after_ms": down_ms, "for_ms": down_ms + round(DOWN_SECONDS * 1000)}
         local.control("PUT", "faults", [rule | window for rule in rules])
@@ -123,7 +123,7 @@ def follow(host, local, loads, rules, times, created):
         local.control("PUT", "faults", rules)
 
     host.wait_until(times.begin)
-    busy, begin = Busy({"host": host.pid, "endpoint": local.pid}), count(local)
+    busy, begin = BusyCores({"host": host.pid, "endpoint": local.pid}), count(local)
     host.wait_until(times.settled)
     settled = count(local)
     host.wait_until(times.end)
@@ -134,13 +134,13 @@ def follow(host, local, loads, rules, times, created):
     failing = groups[HEALTHY.targets :]
     failing_requests = count(local).requests(failing) - created.requests(failing)
     local.control("DELETE", "faults")
-    told = host.shut_down()
+    totals = host.shut_down()
     taken = count(local).events(groups)
     return Run(
-        events=host.events(told["ended_ns"]),
-        loads=told.pop("loads"),
+        events=host.events(totals["ended_ns"]),
+        loads=totals.pop("loads"),
         taken={group: taken[group] - before for group, before in created.events(groups).items()},
-        host=told,
+        host=totals,
         faults_fired=fired,
         failing_requests=failing_requests,
         begin=begin,
@@ -156,28 +156,28 @@ def count(local):
 
 
 class Host:
-    """A running host, as a context."""
+    """Runs a host, as a context."""
 
     def __init__(self, local, times, arguments):
         self.times = times
-        self._ended = contextlib.ExitStack()
-        folder = self._ended.enter_context(tempfile.TemporaryDirectory(prefix="cwl-isolation-"))
+        self._cleanup = contextlib.ExitStack()
+        folder = self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="cwl-isolation-"))
         self._records = pathlib.Path(folder) / "records"
         run_ms = str(round(times.pushed * 1000))
         self._command = [HOST, local.endpoint, "run", run_ms, self._records, *arguments]
 
     def __enter__(self):
-        with self._ended:
+        with self._cleanup:
             self._process = subprocess.Popen(
                 self._command, env=hermetic_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
             )
-            self._ended.callback(self._end)
-            self._begin_ns = self._line(START_SECONDS)["begin_ns"]
-            self._ended = self._ended.pop_all()
+            self._cleanup.callback(self._end)
+            self._begin_ns = self._read_line(START_SECONDS)["begin_ns"]
+            self._cleanup = self._cleanup.pop_all()
         return self
 
     def __exit__(self, *_):
-        self._ended.close()
+        self._cleanup.close()
 
     def _end(self):
         self._process.kill()
@@ -190,7 +190,7 @@ class Host:
         return self._process.pid
 
     def now(self):
-        return (time.monotonic_ns() - self._begin_ns) / 1e9  # the host's clock is the same
+        return (time.monotonic_ns() - self._begin_ns) / 1e9  # the host reads the same clock
 
     def wait_until(self, seconds):
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -198,27 +198,29 @@ class Host:
             raise RuntimeError(f"the host ended too early, with exit code {code}")
 
     def wait_until_pushed(self):
-        self._line(self.times.pushed - self.now() + START_SECONDS)
+        self._read_line(self.times.pushed - self.now() + START_SECONDS)
 
-    def _line(self, seconds):
-        line, until = b"", time.monotonic() + seconds
+    def _read_line(self, timeout_seconds):
+        line, deadline = b"", time.monotonic() + timeout_seconds
         while not line.endswith(b"\n"):
-            readable, _, _ = select.select([self._process.stdout], [], [], max(0, until - time.monotonic()))
+            readable, _, _ = select.select([self._process.stdout], [], [], max(0, deadline - time.monotonic()))
             data = self._process.stdout.read(1) if readable else b""
             if not data:
-                raise RuntimeError(f"the host {'closed its stdout' if readable else 'said nothing'}, after {line!r}")
+                raise RuntimeError(
+                    f"the host {'closed its stdout' if readable else 'printed nothing in time'}, after {line!r}"
+                )
             line += data
         return json.loads(line)
 
     def shut_down(self):
-        """Has the host shut down, and gives its counts."""
+        """Shuts the host down and returns its totals."""
         output, _ = self._process.communicate(b"\n", timeout=SHUTDOWN_SECONDS)
         if self._process.returncode != 0:
             raise RuntimeError(f"the host ended with exit code {self._process.returncode}")
         return json.loads(output)
 
     def events(self, ended_ns):
-        """The healthy events, as the host wrote them down when it ended."""
+        """Returns the healthy events that the host recorded when it ended."""
         events = []
         for pushed_ns, target, outcome, acks, _, acked_ns in RECORD.iter_unpack(self._records.read_bytes()):
             delivered = acks > 0 and outcome == DELIVERED
@@ -227,17 +229,17 @@ class Host:
         return events
 
 
-class Busy:
-    """How many cores some processes, and all others together, keep busy from now on."""
+class BusyCores:
+    """Measures from now on how many cores some processes, and all others together, keep busy."""
 
     def __init__(self, pids):
         self._pids = pids
-        self._before, self._begun = self._seconds(), time.monotonic()
+        self._before, self._started_at = self._seconds(), time.monotonic()
 
     def _seconds(self):
         own = {name: cpu_seconds_of(pid) for name, pid in self._pids.items()}
         return own | {"others": busy_seconds() - sum(own.values())}
 
     def cores(self):
-        after, elapsed = self._seconds(), time.monotonic() - self._begun
+        after, elapsed = self._seconds(), time.monotonic() - self._started_at
         return {name: round(max(0.0, after[name] - self._before[name]) / elapsed, 3) for name in after}

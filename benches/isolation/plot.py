@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Draws delivery latency over time from the isolation bench's results: plot.py RESULTS.json PICTURE...
 
-A panel a scenario, all on the same axes: its line in colour over the grey one of its baseline. Isolation holds where
-the two lie on each other. The ending of a picture's name says its format.
+Each scenario has a panel, all with the same axes. Its line is drawn in colour over the grey line of its baseline.
+Isolation holds where the two lines coincide. The suffix of a picture's name selects its format.
 """
 
 import json
@@ -12,7 +12,7 @@ import sys
 
 import matplotlib
 
-matplotlib.use("Agg")  # no display is asked for
+matplotlib.use("Agg")  # needs no display
 # The same results give the same file, byte for byte.
 matplotlib.rcParams.update({"svg.hashsalt": "isolation", "font.family": "sans-serif", "font.size": 9})
 
@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib import ticker  # noqa: E402
 
 COLUMNS = 3
-# Of Okabe and Ito's palette, which all kinds of colour vision tell apart.
+# From Okabe and Ito's palette, whose colours are distinct for every kind of colour vision.
 BLUE, VERMILION, GREY, BAND = "#0072B2", "#D55E00", "#888888", "#F0E442"
 METADATA = {".svg": {"Date": None}}
 
@@ -33,7 +33,7 @@ def points(own):
 
 
 def caption(entry):
-    """The figures that are judged."""
+    """Returns the judged figures of a scenario as text."""
 
     def number(value, form):
         return "none" if value is None else format(value, form)
@@ -48,7 +48,7 @@ def caption(entry):
 
 
 def draw(axes, name, entry):
-    # Met or not is in the words too: the colour only repeats it.
+    # The title says it too; the colour only repeats it.
     verdict = "met" if entry["pass"] else "void" if entry["void"] else "missed"
     colour = BLUE if entry["pass"] else VERMILION
     axes.plot(*points(entry["baseline"]), color=GREY, linewidth=2.5, alpha=0.7, label="its healthy baseline")
@@ -121,7 +121,7 @@ def picture(results):
 def main(path_of_results, *pictures):
     results = json.loads(pathlib.Path(path_of_results).read_text())
     if not any("own" in entry for entry in results["scenarios"].values()):
-        sys.exit("plot.py: nothing was measured to its end")
+        sys.exit("plot.py: no scenario was measured to its end")
     figure = picture(results)
     for path in pictures:
         figure.savefig(path, dpi=110, metadata=METADATA.get(pathlib.Path(path).suffix))

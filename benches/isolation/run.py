@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""The isolation bench: what targets that fail cost those that work.
+"""The isolation bench: measures how failing targets slow down healthy ones.
 
-For each scenario a fresh cwl-local and a fresh C host with 20 healthy targets run as a baseline, and then another two
-with the scenario's failing targets beside them. Writes isolation.json and isolation.svg, and prints a table; the exit
-code is 0 only when every scenario's figures are met. A scenario in which the host itself was late is void, and measured
-once more.
+For each scenario, a fresh cwl-local and a fresh C host with 20 healthy targets run as the baseline. Then both run again
+with the scenario's failing targets beside the healthy ones. Writes isolation.json and isolation.svg and prints a table.
+The exit code is 0 only when every scenario meets its limits. A scenario in which the host itself was late is void and
+is measured once more.
 
-Only events of healthy targets count towards throughput and latency; `lost` is about those of all.
+Only events of healthy targets count towards throughput and latency; `lost` counts the events of all targets.
 """
 
 import argparse
@@ -24,8 +24,8 @@ from scenarios import HEALTHY, HEALTHY_EVENTS_PER_SECOND, SCENARIOS
 from verdict import broken_off, compare
 
 ATTEMPTS = 2
-SHORTEST_SECONDS = 20  # of a run that is not just a quick look
-CONCURRENCY = 2  # host.c's
+SECONDS_MIN = 20  # the limits are meant for runs of at least this length
+CONCURRENCY = 2  # as in host.c
 
 HEADER = (
     f"{'scenario':<12} {'throughput':>10} {'p50':>6} {'p99':>6} {'requests':>8} {'base p99':>8} {'p99 ms':>6} "
@@ -40,43 +40,43 @@ def attempt(scenario, seconds, faults_after):
 
 
 def run_scenario(scenario, seconds, faults_after):
-    """Measured again when it was void, and what comes last counts. One that breaks off does not keep the others.
+    """Measures a scenario, and once more if it was void. The last attempt counts. An error does not end the bench.
 
-    What broke off, was missed or lost is not tried again: a second chance would hide what happens now and then.
+    A scenario that broke off, missed a limit or lost events is not repeated, because that would hide rare failures.
     """
     for number in range(1, ATTEMPTS + 1):
         try:
             entry = attempt(scenario, seconds, faults_after)
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             entry = broken_off(error)
-        counted = {"about": scenario.about, "attempts": number} | entry
+        outcome = {"about": scenario.about, "attempts": number} | entry
         if not entry["void"] or entry["lost"]:
             break
-    return counted
+    return outcome
 
 
 # ---- the table ----
 
 
-def verdict_of(entry):
+def verdict_text(entry):
     if entry["pass"]:
-        said = ["met"]
+        parts = ["met"]
     else:
-        said = ["VOID: " + "; ".join(entry["void"])] * bool(entry["void"])
-        said += ["MISSED: " + "; ".join(entry["reasons"])] * bool(entry["reasons"])
+        parts = ["VOID: " + "; ".join(entry["void"])] * bool(entry["void"])
+        parts += ["MISSED: " + "; ".join(entry["reasons"])] * bool(entry["reasons"])
     if "jain" in entry:
-        said.append(
+        parts.append(
             f"quota used {entry['quota_used']:.2f}, throttled {entry['throttled_share']:.2f}, Jain {entry['jain']:.3f}"
         )
     if "recovery_s" in entry:
         recovery = "no recovery" if entry["recovery_s"] is None else f"recovery {entry['recovery_s']:.2f} s"
-        said.append(f"{entry['requests_while_down']} requests while down, {recovery}")
-    return " | ".join(said)
+        parts.append(f"{entry['requests_while_down']} requests while down, {recovery}")
+    return " | ".join(parts)
 
 
 def row(name, entry):
     if "own" not in entry:
-        return f"{name:<12} {verdict_of(entry)}"
+        return f"{name:<12} {verdict_text(entry)}"
     baseline, own = entry["baseline"], entry["own"]
 
     def number(value, form):
@@ -90,47 +90,49 @@ def row(name, entry):
         f"{number(entry['p99_ratio'], '.2f'):>6} {number(entry['requests_ratio'], '.2f'):>8} "
         f"{number(baseline['p99_ms'], '.0f'):>8} {number(own['p99_ms'], '.0f'):>6} {entry['lost']:>6} "
         f"{entry['duplicates']:>7} {rejected:>9} {late:>7.1f} {own['worst_push_ms']:>7.1f} {others:>6.2f}  "
-        f"{verdict_of(entry)}"
+        f"{verdict_text(entry)}"
     )
 
 
 LEGEND = """\
-throughput, p50, p99, requests: of the healthy targets, as a ratio to their baseline's; base p99, p99 ms: the two p99s.
-lost, twice, rejected: of all targets; twice: what the endpoint took beyond what was told delivered; rejected: pushes.
+throughput, p50, p99, requests: of the healthy targets, divided by their baseline; base p99, p99 ms: the two p99s.
+lost, twice, rejected: of all targets; twice: events that arrived beyond those acked as delivered; rejected: pushes.
 late: the host's own worst lateness; push: its longest push; others: cores that other processes kept busy."""
 
 
-def arguments():
+def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=SHORTEST_SECONDS, help="measured time of each run [20]")
-    parser.add_argument("--only", default="", help="scenarios, separated by blanks [all]")
+    parser.add_argument("--seconds", type=float, default=SECONDS_MIN, help="measured time of each run [20]")
+    parser.add_argument("--only", default="", help="names of scenarios, separated by spaces [all]")
     parser.add_argument(
         "--faults-after",
         type=float,
         default=0,
-        help="set the faults so many seconds after the host began, when all targets work [0: before]",
+        help="seconds from the start of the host to the faults, while all targets work [0: faults from the start]",
     )
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "target" / "bench", help="folder of the results")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "target" / "bench", help="folder for the results")
     parser.add_argument("--png", action="store_true", help="draw isolation.png as well")
-    asked = parser.parse_args()
-    unknown = set(asked.only.split()) - set(SCENARIOS)
+    options = parser.parse_args()
+    unknown = set(options.only.split()) - set(SCENARIOS)
     if unknown:
-        parser.error(f"no scenario {' '.join(sorted(unknown))}; there are {' '.join(SCENARIOS)}")
-    if asked.seconds <= 0 or asked.faults_after < 0:
-        parser.error("--seconds must be more than 0, and --faults-after not less")
-    return asked
+        parser.error(f"unknown scenario {' '.join(sorted(unknown))}; the scenarios are {' '.join(SCENARIOS)}")
+    if options.seconds <= 0:
+        parser.error("--seconds must be more than 0")
+    if options.faults_after < 0:
+        parser.error("--faults-after must be at least 0")
+    return options
 
 
 def main():
-    asked = arguments()
-    # Ended by a signal, it still ends the processes that it has started.
+    options = parse_arguments()
+    # Exit by an exception, so that SIGTERM also ends the processes started here.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    path = asked.out / "isolation.json"
+    path = options.out / "isolation.json"
     results = {
         "machine": machine(),
-        "seconds": asked.seconds,
+        "seconds": options.seconds,
         "warm_up_seconds": WARM_UP_SECONDS,
-        "faults_after_seconds": asked.faults_after,
+        "faults_after_seconds": options.faults_after,
         "concurrency": CONCURRENCY,
         "healthy": {
             "targets": HEALTHY.targets,
@@ -140,17 +142,17 @@ def main():
         "scenarios": {},
     }
     print(HEADER, flush=True)
-    for name in asked.only.split() or SCENARIOS:
-        entry = run_scenario(SCENARIOS[name], asked.seconds, asked.faults_after)
+    for name in options.only.split() or SCENARIOS:
+        entry = run_scenario(SCENARIOS[name], options.seconds, options.faults_after)
         results["scenarios"][name] = entry
         write(results, path)
         print(row(name, entry), flush=True)
     print(LEGEND)
-    if asked.seconds < SHORTEST_SECONDS:
-        print(f"a quick look: the figures are for {SHORTEST_SECONDS} s a scenario")
+    if options.seconds < SECONDS_MIN:
+        print(f"a short run: the limits are meant for {SECONDS_MIN} s a scenario")
 
     plot = [sys.executable, pathlib.Path(__file__).with_name("plot.py"), path, path.with_suffix(".svg")]
-    drawn = subprocess.run([*plot, *([path.with_suffix(".png")] if asked.png else [])], check=False).returncode == 0
+    drawn = subprocess.run([*plot, *([path.with_suffix(".png")] if options.png else [])], check=False).returncode == 0
     met = sum(entry["pass"] for entry in results["scenarios"].values())
     print(f"{met} of {len(results['scenarios'])} scenarios met; written: {os.path.relpath(path)}")
     return 0 if drawn and met == len(results["scenarios"]) else 1

@@ -1,24 +1,24 @@
-"""What is made of two measurements: the figures of a scenario beside its baseline, and whether they are met.
+"""Compares the measurement of a scenario with its baseline and decides whether the limits are met.
 
-Pure: it only reads what was measured.
+Pure: only reads the measurements.
 """
 
 import figures
 from scenarios import HEALTHY, QUOTA_PER_SECOND
 
-THROUGHPUT_RATIO_LEAST = 0.98
-QUOTA_USED_LEAST = 0.9
+THROUGHPUT_RATIO_MIN = 0.98
+QUOTA_USED_MIN = 0.9
 THROTTLED_SHARE_BELOW = 0.2
-JAIN_LEAST = 0.95
-REQUESTS_WHILE_DOWN_MOST = 20
-RECOVERY_SECONDS_MOST = 5.0
+JAIN_MIN = 0.95
+REQUESTS_WHILE_DOWN_MAX = 20
+RECOVERY_SECONDS_MAX = 5.0
 
-# A quarter of the flush interval: as much as the 99th percentile may grow. A later host measures only itself.
-LATENESS_MS_MOST = 50.0
+# A quarter of the flush interval, as much as the p99 may grow. A host that is later measures only itself.
+LATENESS_MS_MAX = 50.0
 
 
 def own_figures(run, times):
-    """Of one measurement, a baseline or not."""
+    """Returns the figures of one measurement, which may be a baseline."""
     latencies = [event.latency * 1000 for event in figures.pushed_within(run.events, times.begin, times.end)]
     healthy = run.loads[0]
     taken = [[run.taken[f"{load['prefix']}{n}"] for n in range(len(load["delivered_by_target"]))] for load in run.loads]
@@ -52,13 +52,13 @@ def own_figures(run, times):
 
 
 def healthy_requests_per_s(run):
-    """What the healthy targets cost the endpoint: more than the baseline's are smaller batches, or requests in vain."""
+    """Returns the request rate of the healthy targets. A higher one means smaller batches or failed requests."""
     groups = HEALTHY.groups()
     return (run.end.requests(groups) - run.begin.requests(groups)) / (run.end.at - run.begin.at)
 
 
 def compare(scenario, baseline_run, run, times):
-    """The scenario's entry in the results: its figures, and whether they are met."""
+    """Returns the scenario's entry in the results: its figures, and whether they meet the limits."""
     baseline, own = own_figures(baseline_run, times), own_figures(run, times)
     rejected = {
         role: sum(load["refused_full"] for load in run.loads if load["role"] == role) for role in ("failing", "flood")
@@ -82,13 +82,13 @@ def compare(scenario, baseline_run, run, times):
         entry |= outage_figures(run, times, baseline["p99_ms"])
     entry |= {"baseline": baseline, "own": own}
     entry["void"] = void_reasons(entry)
-    entry["reasons"] = missed(scenario.kind, entry)
+    entry["reasons"] = missed_limits(scenario.kind, entry)
     entry["pass"] = not entry["void"] and not entry["reasons"]
     return entry
 
 
 def broken_off(error):
-    """The entry of a scenario that broke off. Not void: a host that crashed or hung may be the library's doing."""
+    """Returns the entry of a scenario that broke off. It is not void: the library may be the cause."""
     names = ("throughput_ratio", "p50_ratio", "p99_ratio", "lost")
     return dict.fromkeys(names) | {"void": [], "reasons": [str(error)], "pass": False}
 
@@ -110,12 +110,12 @@ def outage_figures(run, times, baseline_p99_ms):
 
 
 def void_reasons(entry):
-    """Why the figures say nothing about the library."""
+    """Returns the reasons for which the figures say nothing about the library."""
     reasons = []
     for name in ("baseline", "own"):
         late = entry[name]["worst_lateness_ms"]
-        if late > LATENESS_MS_MOST:
-            reasons.append(f"host late by {late:.0f} ms ({name}), most {LATENESS_MS_MOST:.0f}")
+        if late > LATENESS_MS_MAX:
+            reasons.append(f"host late by {late:.0f} ms ({name}), at most {LATENESS_MS_MAX:.0f}")
         if entry[name]["p99_ms"] is None:
             reasons.append(f"no event was pushed ({name})")
     if entry["faults_fired"] == 0:
@@ -123,32 +123,32 @@ def void_reasons(entry):
     return reasons
 
 
-def missed(kind, entry):
-    """The figures that are not met, in words."""
+def missed_limits(kind, entry):
+    """Returns the figures that miss their limits, as texts."""
     limits = [
-        ("lost", entry["lost"], "most", 0),
-        ("lost in the baseline", entry["baseline"]["lost"], "most", 0),
-        ("refused but for room", entry["own"]["refused_otherwise"], "most", 0),
+        ("lost", entry["lost"], "at most", 0),
+        ("lost in the baseline", entry["baseline"]["lost"], "at most", 0),
+        ("refused for another reason than a full buffer", entry["own"]["refused_otherwise"], "at most", 0),
     ]
     if kind == "isolation":
         limits += [
-            ("throughput", entry["throughput_ratio"], "least", THROUGHPUT_RATIO_LEAST),
-            ("p99", entry["p99_ratio"], "most", figures.P99_RATIO_MOST),
-            ("healthy rejected", entry["healthy_rejected"], "most", 0),
+            ("throughput", entry["throughput_ratio"], "at least", THROUGHPUT_RATIO_MIN),
+            ("p99", entry["p99_ratio"], "at most", figures.P99_RATIO_MAX),
+            ("healthy rejected", entry["healthy_rejected"], "at most", 0),
         ]
     if kind == "throttle":
         limits += [
-            ("quota used", entry["quota_used"], "least", QUOTA_USED_LEAST),
+            ("quota used", entry["quota_used"], "at least", QUOTA_USED_MIN),
             ("throttled", entry["throttled_share"], "below", THROTTLED_SHARE_BELOW),
-            ("Jain's index", entry["jain"], "least", JAIN_LEAST),
+            ("Jain's index", entry["jain"], "at least", JAIN_MIN),
         ]
     if kind == "outage":
         limits += [
-            ("requests while down", entry["requests_while_down"], "most", REQUESTS_WHILE_DOWN_MOST),
-            ("recovery in s", entry["recovery_s"], "most", RECOVERY_SECONDS_MOST),
+            ("requests while down", entry["requests_while_down"], "at most", REQUESTS_WHILE_DOWN_MAX),
+            ("recovery in s", entry["recovery_s"], "at most", RECOVERY_SECONDS_MAX),
         ]
     return [
-        f"{name} {shown(value)}, {bound} {limit:g}"
+        f"{name} {format_value(value)}, {bound} {limit:g}"
         for name, value, bound, limit in limits
         if not within(value, bound, limit)
     ]
@@ -157,11 +157,11 @@ def missed(kind, entry):
 def within(value, bound, limit):
     if value is None:
         return False
-    return {"most": value <= limit, "least": value >= limit, "below": value < limit}[bound]
+    return {"at most": value <= limit, "at least": value >= limit, "below": value < limit}[bound]
 
 
-def shown(value):
-    """Short, but never rounded to the other side of a limit that has two digits."""
+def format_value(value):
+    """Formats a value with three decimals, so that rounding never moves it across a limit that has two."""
     if value is None:
         return "none"
     return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
