@@ -1,4 +1,4 @@
-"""What the benches say of the machine, how busy it is with other things, and how they keep their results."""
+"""Describes the machine of a bench, measures how busy it is, and writes results to files."""
 
 import json
 import os
@@ -23,32 +23,32 @@ def machine():
 
 
 def cpu_seconds_of(pid):
-    """CPU time that a running process has used so far."""
-    # Behind the name, which may hold anything: utime and stime are the 14th and 15th member of the line.
+    """Returns the CPU time that a running process has used so far."""
+    # The name in parentheses may contain anything. utime and stime are the 14th and 15th member of the line.
     members = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(members[11]) + int(members[12])) / TICK
 
 
 def busy_seconds():
-    """CPU time that everybody together has used so far; what a hypervisor took from the machine is part of it."""
+    """Returns the CPU time that all processes have used so far, including the time that a hypervisor took."""
     user, nice, system, _idle, _iowait, irq, softirq, steal, *_ = map(
         int, pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
     )
     return (user + nice + system + irq + softirq + steal) / TICK
 
 
-def rounded(value, digits):
-    """The same with every fraction cut to what means something."""
+def round_fractions(value, digits):
+    """Returns a copy in which every float is rounded."""
     if isinstance(value, dict):
-        return {key: rounded(inner, digits) for key, inner in value.items()}
+        return {key: round_fractions(inner, digits) for key, inner in value.items()}
     if isinstance(value, list):
-        return [rounded(inner, digits) for inner in value]
+        return [round_fractions(inner, digits) for inner in value]
     return round(value, digits) if isinstance(value, float) else value
 
 
-def write(results, path, digits=4):
-    """Whole or not at all: a run that is interrupted leaves what it has done."""
+def write_results(results, path, digits=4):
+    """Writes a file of results atomically, so that an interrupted run leaves the previous, complete file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
-    new.write_text(json.dumps(rounded(results, digits), indent=1, ensure_ascii=False) + "\n")
+    new.write_text(json.dumps(round_fractions(results, digits), indent=1, ensure_ascii=False) + "\n")
     new.replace(path)

@@ -18,7 +18,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from machine import machine, write
+from machine import machine, write_results
 from measure import ROOT, WARM_UP_SECONDS, Times, measure
 from scenarios import HEALTHY, HEALTHY_EVENTS_PER_SECOND, SCENARIOS
 from verdict import broken_off, compare
@@ -145,7 +145,7 @@ def main():
     for name in options.only.split() or SCENARIOS:
         entry = run_scenario(SCENARIOS[name], options.seconds, options.faults_after)
         results["scenarios"][name] = entry
-        write(results, path)
+        write_results(results, path)
         print(row(name, entry), flush=True)
     print(LEGEND)
     if options.seconds < SECONDS_MIN:

@@ -1,4 +1,4 @@
-"""The lines that are pushed: an access log, made up, the same on every machine."""
+"""Generates the lines that the bench pushes: an invented access log, the same on every machine."""
 
 import random
 
@@ -23,7 +23,7 @@ CLIENTS = 500
 
 
 def slug(draw, length):
-    """The end of a path, such as blue-summer-shirt-4711, of a length."""
+    """Returns the end of a path, such as blue-summer-shirt-4711, of the given length."""
     words = f"{draw.randrange(10_000):04}"
     while len(words) < length:
         words = f"{draw.choice(WORDS)}-{words}"
@@ -31,7 +31,7 @@ def slug(draw, length):
 
 
 def line(draw, address, second):
-    """One line; its path is as long as makes it BYTES bytes. Two pairs of quotes are what there is to escape."""
+    """Returns a line of BYTES bytes. Only its two pairs of quotes need escaping."""
     time = f"23/Nov/2026:{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02} +0000"
     head = f'{address} - - [{time}] "{draw.choice(METHODS)} {draw.choice(ROUTES)}'
     size = draw.randrange(100, 100_000)

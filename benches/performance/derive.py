@@ -1,4 +1,4 @@
-"""From what the programs tell to the figures: the bench's arithmetic. Pure functions."""
+"""Computes the figures of the performance bench from the output of its programs. Pure functions."""
 
 import statistics
 
@@ -6,18 +6,18 @@ from figures_table import MB
 
 MEMORY_SLACK_BYTES = 16 * MB
 MEMORY_FACTOR = 1.3
-# So many cores that other processes keep busy leave too little of a small machine for what is measured.
-OTHERS_CORES_MOST = 0.25
-TWO_CORES_LEAST = 1.8  # of two threads that share nothing, over one
-PACE_KEPT_LEAST = 0.95
-BUFFER_FILLED_LEAST = 0.9
+# A measurement on a small machine is void where other processes keep more cores busy than this.
+OTHERS_CORES_MAX = 0.25
+TWO_CORES_MIN = 1.8  # throughput of two threads that share nothing, divided by that of one
+PACE_KEPT_MIN = 0.95
+BUFFER_FILLED_MIN = 0.9
 KB_A_MB = 1024
 
 
-def push(told):
-    """The median round of each kind, per event. Of the two kinds, the rounds of a run: they alternate."""
+def push(output):
+    """Returns the time per event of the median round of each kind. The rounds of a run alternate between the kinds."""
     kinds = ("escape_ns", "push_ns", "push_event_ns")
-    per_event = {kind: statistics.median(told[kind]) / told["events"] for kind in kinds}
+    per_event = {kind: statistics.median(output[kind]) / output["events"] for kind in kinds}
     return {
         "push.ns_p50": per_event["push_ns"],
         "push.escape_loop_ns": per_event["escape_ns"],
@@ -26,9 +26,9 @@ def push(told):
     }
 
 
-def threads(told):
-    """Throughput of two threads over that of one, from the median rounds."""
-    per_ns = {kind: told["events"][kind] / statistics.median(told[kind]) for kind in told["events"]}
+def threads(output):
+    """Returns the throughput of two threads divided by that of one, from the median rounds."""
+    per_ns = {kind: output["events"][kind] / statistics.median(output[kind]) for kind in output["events"]}
     return {
         "push.two_threads_one_target": per_ns["one_target_ns"] / per_ns["one_ns"],
         "push.two_threads_two_targets": per_ns["two_targets_ns"] / per_ns["one_ns"],
@@ -36,57 +36,57 @@ def threads(told):
     }
 
 
-def allocations(told):
-    return {"push.allocations_per_event": told["allocations"] / told["events"]}
+def allocations(output):
+    return {"push.allocations_per_event": output["allocations"] / output["events"]}
 
 
-def paced(told):
+def paced(output):
     return {
-        "push.ns_p999": told["p999_ns"],
-        "push.busy_ns_p50": told["p50_ns"],
-        "push.busy_ns_p99": told["p99_ns"],
-        "push.busy_ns_max": told["max_ns"],
-        "push.clock_ns": told["clock_ns"],
+        "push.ns_p999": output["p999_ns"],
+        "push.busy_ns_p50": output["p50_ns"],
+        "push.busy_ns_p99": output["p99_ns"],
+        "push.busy_ns_max": output["max_ns"],
+        "push.clock_ns": output["clock_ns"],
     }
 
 
-def deliver(name, told):
+def deliver(name, output):
     return {
-        f"{name}.cpu_us_per_event": told["cpu_us"] / told["events"],
-        f"{name}.events_per_s": told["events"] / (told["wall_us"] / 1e6),
+        f"{name}.cpu_us_per_event": output["cpu_us"] / output["events"],
+        f"{name}.events_per_s": output["events"] / (output["wall_us"] / 1e6),
     }
 
 
-def cpu_per_event(told):
-    return told["cpu_us"] / told["events"]
+def cpu_per_event(output):
+    return output["cpu_us"] / output["events"]
 
 
 def ratio(own, other):
-    """None where there is nothing to compare with."""
+    """Divides two figures. Returns None where one of them is missing or the divisor is 0."""
     return own / other if own is not None and other else None
 
 
 def zlib_share(zlib, gzip, plain):
-    """What share of the CPU time that compression adds is zlib's own. None where it adds nothing, or one is unknown."""
+    """Returns zlib's share of the CPU time that compression adds; None if it adds nothing or a part is unknown."""
     if None in (zlib, gzip, plain) or gzip <= plain:
         return None
     return zlib / (gzip - plain)
 
 
-def many(told, told_of_one):
+def many(output, one_output):
     return {
-        "scale.targets_100k.rss_mb": (told["rss_kb"] - told_of_one["rss_kb"]) / KB_A_MB,
-        "scale.targets_100k.rss_end_mb": (told["rss_end_kb"] - told_of_one["rss_end_kb"]) / KB_A_MB,
-        "scale.targets_100k.cpu_us_per_event": cpu_per_event(told),
-        "scale.targets_100k.cpu_percent": 100 * told["cpu_us"] / told["wall_us"],
-        "scale.targets_100k.worst_delivery_s": told["worst_delivery_s"],
-        "scale.targets_100k.lost": told["pushed"] - told["acked_delivered"],
-        "scale.targets_100k.opening_s": told["opening_s"],
+        "scale.targets_100k.rss_mb": (output["rss_kb"] - one_output["rss_kb"]) / KB_A_MB,
+        "scale.targets_100k.rss_end_mb": (output["rss_end_kb"] - one_output["rss_end_kb"]) / KB_A_MB,
+        "scale.targets_100k.cpu_us_per_event": cpu_per_event(output),
+        "scale.targets_100k.cpu_percent": 100 * output["cpu_us"] / output["wall_us"],
+        "scale.targets_100k.worst_delivery_s": output["worst_delivery_s"],
+        "scale.targets_100k.lost": output["pushed"] - output["acked_delivered"],
+        "scale.targets_100k.opening_s": output["opening_s"],
     }
 
 
-def busy(many_told, one_told):
-    own, one = cpu_per_event(many_told), cpu_per_event(one_told)
+def busy(many_output, one_output):
+    own, one = cpu_per_event(many_output), cpu_per_event(one_output)
     return {
         "scale.busy_10000_over_one": ratio(own, one),
         "scale.busy_10000.cpu_us_per_event": own,
@@ -94,76 +94,79 @@ def busy(many_told, one_told):
     }
 
 
-def idle(told, seconds):
-    """For 30 s, however long it was looked at."""
+def idle(output, seconds):
+    """Scales the counts of a measurement to 30 s."""
     return {
-        "idle.wakeups_30s": told["wakeups"] * 30 / seconds,
-        "idle.cpu_ms_30s": told["cpu_us"] / 1000 * 30 / seconds,
+        "idle.wakeups_30s": output["wakeups"] * 30 / seconds,
+        "idle.cpu_ms_30s": output["cpu_us"] / 1000 * 30 / seconds,
     }
 
 
-def start(told):
+def start(output):
     return {
-        "start.ms": told["ms"],
-        "start.dlopen_ms": told["dlopen_ms"],
-        "idle.rss_mb": (told["after_kb"] - told["before_kb"]) / KB_A_MB,
+        "start.ms": output["ms"],
+        "start.dlopen_ms": output["dlopen_ms"],
+        "idle.rss_mb": (output["after_kb"] - output["before_kb"]) / KB_A_MB,
     }
 
 
-def memory(told, buffer_max_bytes, events):
-    """The kernel's high-water mark counts; the samples are told beside it."""
-    own = {kind: (told[f"{kind}_kb"] - told["before_kb"]) / KB_A_MB for kind in ("peak", "sampled", "idle")}
+def memory(output, buffer_max_bytes, events):
+    """Compares the kernel's high-water mark with the bound. The sampled peak is reported beside it."""
+    own = {kind: (output[f"{kind}_kb"] - output["before_kb"]) / KB_A_MB for kind in ("peak", "sampled", "idle")}
     bound = (MEMORY_FACTOR * buffer_max_bytes + MEMORY_SLACK_BYTES) / MB
     return {
         "memory.rss_over_bound": own["peak"] / bound,
         "memory.peak_mb": own["peak"],
         "memory.sampled_peak_mb": own["sampled"],
         "memory.idle_after_mb": own["idle"],
-        "memory.events_per_s": events / (told["wall_us"] / 1e6),
+        "memory.events_per_s": events / (output["wall_us"] / 1e6),
     }
 
 
-# ---- why a run says nothing ----
+# ---- reasons for which a run is void ----
 
 
-def uncounted(told, taken):
-    """Figures per event are of nothing where the events are not all accounted for, by the library and the endpoint."""
-    if told["pushed"] == told["delivered"] == taken:
+def count_mismatch(output, arrived):
+    """Compares the counts of host, library and endpoint. Figures per event need all events accounted for."""
+    if output["pushed"] == output["delivered"] == arrived:
         return []
-    return [f"{told['pushed']:,} pushed, {told['delivered']:,} told delivered, {taken:,} at the endpoint"]
+    return [f"{output['pushed']:,} pushed, {output['delivered']:,} acked as delivered, {arrived:,} at the endpoint"]
 
 
-def disturbed(others_cores):
-    """Other processes took too much of the machine."""
-    if others_cores <= OTHERS_CORES_MOST:
+def busy_machine(others_cores):
+    """Checks that other processes left enough of the machine."""
+    if others_cores <= OTHERS_CORES_MAX:
         return []
-    return [f"others kept {others_cores:.2f} cores busy, most {OTHERS_CORES_MOST}"]
+    return [f"others kept {others_cores:.2f} cores busy, at most {OTHERS_CORES_MAX} are allowed"]
 
 
-def one_core_for_two(figures):
-    """The machine itself has two threads that share nothing do little more than one: hyperthreads of one core."""
+def single_core(figures):
+    """Checks that two threads which share nothing run in parallel. Two hyperthreads of one core do not."""
     loops = figures["push.two_threads_escape_loop"]
-    if loops >= TWO_CORES_LEAST:
+    if loops >= TWO_CORES_MIN:
         return []
-    return [f"two threads of the escape loop did {loops:.2f} of what one does, least {TWO_CORES_LEAST}"]
+    return [
+        f"two threads of the escape loop did {loops:.2f} times the work of one, at least {TWO_CORES_MIN} are needed"
+    ]
 
 
-def off_pace(told, rate):
-    if told["events_per_s"] >= PACE_KEPT_LEAST * rate:
+def missed_pace(output, rate):
+    """Checks that the host kept the pace of its pushes."""
+    if output["events_per_s"] >= PACE_KEPT_MIN * rate:
         return []
-    return [f"pushed {told['events_per_s']:,.0f} events/s, wanted {rate:,}"]
+    return [f"pushed {output['events_per_s']:,.0f} events/s, wanted {rate:,}"]
 
 
-def thread_ended(told):
-    """Its wake-ups cannot be counted any more."""
-    if told["threads_after"] >= told["threads_before"] > 0:
+def missing_thread(output):
+    """Checks that no thread has ended. The wake-ups of a thread that has ended cannot be counted."""
+    if output["threads_after"] >= output["threads_before"] > 0:
         return []
-    return [f"of {told['threads_before']} threads {told['threads_after']} were left"]
+    return [f"{output['threads_after']} of {output['threads_before']} threads were left"]
 
 
-def unfilled(told, buffer_max_bytes, stalls_met):
-    """The bound was not put to the test."""
+def untested_bound(output, buffer_max_bytes, stalls_met):
+    """Checks that every stall met requests and that the buffer was nearly full, so that the bound was tested."""
     reasons = [f"stall {number} met no request" for number, fired in enumerate(stalls_met, 1) if fired == 0]
-    if told["buffered_bytes_peak"] < BUFFER_FILLED_LEAST * buffer_max_bytes:
-        reasons.append(f"at most {told['buffered_bytes_peak']:,} bytes were buffered, of {buffer_max_bytes:,}")
+    if output["buffered_bytes_peak"] < BUFFER_FILLED_MIN * buffer_max_bytes:
+        reasons.append(f"at most {output['buffered_bytes_peak']:,} of {buffer_max_bytes:,} bytes were buffered")
     return reasons

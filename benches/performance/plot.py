@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Draws what an event costs from the performance bench's report: plot.py REPORT.json PICTURE...
 
-Left, CPU time for each event, from the push to the answer; right, one push beside the plain escape loop. A bar is a
-median, its whisker the spread of the runs. The ending of a picture's name says its format.
+Left: CPU time per event, from the push to the answer. Right: one push beside the plain escape loop. A bar is a median;
+its whisker is the spread of the runs. The suffix of a picture's name selects its format.
 """
 
 import json
@@ -11,7 +11,7 @@ import sys
 
 import matplotlib
 
-matplotlib.use("Agg")  # no display is asked for
+matplotlib.use("Agg")  # needs no display
 # The same report gives the same file, byte for byte.
 matplotlib.rcParams.update(
     {"svg.hashsalt": "performance", "font.family": "sans-serif", "font.size": 9, "svg.fonttype": "none"}
@@ -19,7 +19,7 @@ matplotlib.rcParams.update(
 
 import matplotlib.pyplot as plt  # noqa: E402
 
-# Of Okabe and Ito's palette, which all kinds of colour vision tell apart.
+# From Okabe and Ito's palette, whose colours are distinct for every kind of colour vision.
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#777777"
 METADATA = {".svg": {"Date": None}}
 
@@ -29,7 +29,7 @@ CPU = [
     ("e2e.tls.cpu_us_per_event", "sink,\nTLS"),
     ("e2e.gzip.cpu_us_per_event", "sink,\ngzip"),
 ]
-# As published for the same kind of work, on other machines: not to be read to the digit.
+# Published for the same kind of work on other machines, so only roughly comparable.
 ELSEWHERE = [(0.66, "Fluent Bit"), (0.48, "librdkafka")]
 PUSH = [
     ("push.escape_loop_ns", "escape\nloop"),
@@ -40,7 +40,7 @@ YARDSTICKS = ("reference.sdk.cpu_us_per_event", "push.escape_loop_ns")
 
 
 def limit_of(figures, name):
-    """Where a bar's target is; of the push as so many times the escape loop of the same report."""
+    """Returns the target of a bar. That of the push is relative to the escape loop of the same report."""
     if name == "push.ns_p50":
         times, loop = limit_of(figures, "push.ratio_to_escape_loop"), figures["push.escape_loop_ns"]["median"]
         return times * loop if times and loop else None
@@ -49,7 +49,7 @@ def limit_of(figures, name):
 
 
 def bars(axes, figures, wanted, form):
-    """A bar each, with its target as a line across it. What was not measured is left out."""
+    """Draws a bar for each measured figure, with its target as a line across it."""
     shown = [(name, label) for name, label in wanted if name in figures and figures[name]["median"] is not None]
     for place, (name, _) in enumerate(shown):
         own, limit = figures[name], limit_of(figures, name)
@@ -57,7 +57,7 @@ def bars(axes, figures, wanted, form):
         colour = GREY if name in YARDSTICKS else VERMILION if over else BLUE
         axes.bar(place, own["median"], width=0.6, color=colour, zorder=2)
         axes.vlines(place, own["min"], own["max"], color="black", linewidth=1, zorder=3)
-        # At the foot, where neither whisker nor target is.
+        # At the foot of the bar, away from the whisker and the target.
         axes.annotate(
             format(own["median"], form),
             (place, 0),
@@ -81,7 +81,7 @@ def bars(axes, figures, wanted, form):
 
 def draw_cpu(axes, figures):
     bars(axes, figures, CPU, ".3f")
-    # The labels have room of their own, beside the last bar.
+    # Leaves room for the labels beside the last bar.
     right = axes.get_xlim()[1] + 0.9
     axes.set_xlim(right=right)
     for value, label in ELSEWHERE:
@@ -104,8 +104,8 @@ def draw_push(axes, figures):
     bars(axes, figures, PUSH, ".0f")
     ratio = figures.get("push.ratio_to_escape_loop", {"median": None})["median"]
     axes.set_ylabel("ns for each event")
-    said = "" if ratio is None else f": {ratio:.2f} times the escape loop"
-    axes.set_title(f"One push{said}", loc="left", fontsize=10, fontweight="bold")
+    comparison = "" if ratio is None else f": {ratio:.2f} times the escape loop"
+    axes.set_title(f"One push{comparison}", loc="left", fontsize=10, fontweight="bold")
 
 
 def picture(report):
@@ -125,7 +125,7 @@ def picture(report):
 def main(path_of_report, *pictures):
     report = json.loads(pathlib.Path(path_of_report).read_text())
     for path in pictures:
-        # Drawn anew for each: the layout of a figure that was saved before differs in the last digits.
+        # Draws a new figure for each file: saving changes a figure's layout in the last digits.
         picture(report).savefig(path, dpi=110, metadata=METADATA.get(pathlib.Path(path).suffix))
 
 

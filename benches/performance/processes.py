@@ -1,19 +1,16 @@
-"""The processes of a measurement: a fresh endpoint, a fresh host, and how busy the others kept the machine meanwhile.
+"""Runs the processes of a measurement, and measures how busy all other processes kept the machine meanwhile.
 
-Every process is ended here, by its id, whatever happens. What waits here waits at most for a time-out.
+Each measurement has a fresh endpoint and a fresh host. Every process is ended here, by its id, in every case. Every
+wait has a time-out.
 """
 
-import contextlib
 import dataclasses
 import json
 import os
 import pathlib
-import ssl
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
 
 BENCHES = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(BENCHES), str(BENCHES.parent / "scripts")]
@@ -26,55 +23,32 @@ LINES = BENCH / "lines.txt"
 LIBRARY = RELEASE / "libcwl_sink.so"
 REFERENCE = ROOT / "target" / "reference" / "cwl-bench-reference"
 
-LONGEST_SECONDS = 420  # opening 100,000 targets takes the most, and the host bounds that itself
+TIMEOUT_SECONDS = 420  # opening 100,000 targets takes longest, and the host has its own time-out for it
 
 
 class Endpoint(CwlLocal):
-    """A cwl-local that counts and keeps nothing, in plain HTTP or with TLS."""
+    """A cwl-local that counts events and discards them, with or without TLS."""
 
     def __init__(self, tls=False):
-        self._files = contextlib.ExitStack()
-        self.environment = hermetic_environment()
-        self._certificate = None
-        if tls:
-            folder = self._files.enter_context(tempfile.TemporaryDirectory(prefix="cwl-bench-"))
-            self._certificate = pathlib.Path(folder) / "certificate.pem"
-            self.environment["SSL_CERT_FILE"] = str(self._certificate)
-        super().__init__(arguments=["--discard", *(["--tls", self._certificate] if tls else [])])
+        super().__init__(arguments=["--discard"], tls=tls)
 
-    def __enter__(self):
-        with self._files:
-            super().__enter__()
-            if self._certificate is not None:
-                self.endpoint = self.endpoint.replace("http://", "https://")
-            self._files = self._files.pop_all()
-        return self
+    @property
+    def environment(self):
+        """The environment of a host, which trusts the endpoint's certificate."""
+        trusted = {} if self.certificate is None else {"SSL_CERT_FILE": self.certificate}
+        return hermetic_environment() | trusted
 
-    def __exit__(self, *details):
-        with self._files:
-            super().__exit__(*details)
-
-    def control(self, method, path, rules=None):
-        if self._certificate is None:
-            return super().control(method, path, rules)
-        data = None if rules is None else json.dumps(rules).encode()
-        request = urllib.request.Request(f"{self.endpoint}/_local/{path}", method=method, data=data)
-        trusting = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=self._certificate))
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), trusting)
-        with opener.open(request, timeout=10) as answer:
-            return json.load(answer)
-
-    def taken(self):
-        """Events that it has taken so far."""
+    def arrived(self):
+        """Returns the number of events that have arrived so far."""
         return self.control("GET", "stats")["operations"].get("PutLogEvents", {"events": 0})["events"]
 
 
-class Others:
-    """How many cores others keep busy from now on: all processes but this one, its children and the endpoint."""
+class OtherProcesses:
+    """Measures from now on how many cores all processes except this one, its children and the endpoint keep busy."""
 
     def __init__(self, endpoint):
         self._endpoint = endpoint
-        self._before, self._begun = self._seconds(), time.monotonic()
+        self._before, self._started_at = self._seconds(), time.monotonic()
 
     def _seconds(self):
         own = os.times()
@@ -82,21 +56,21 @@ class Others:
         return busy_seconds() - own_seconds - cpu_seconds_of(self._endpoint.pid)
 
     def cores(self):
-        """To be asked when the children have ended: only then is their time known."""
-        return max(0.0, self._seconds() - self._before) / (time.monotonic() - self._begun)
+        """Returns the cores. Call it after the children have ended, because only then is their CPU time known."""
+        return max(0.0, self._seconds() - self._before) / (time.monotonic() - self._started_at)
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What a host said, what the endpoint took, and what the others did meanwhile."""
+    """The output of a host, the events that arrived, and the cores that other processes kept busy meanwhile."""
 
-    told: dict
-    taken: int
+    output: dict
+    arrived: int
     others_cores: float
 
 
-def ended(process, seconds):
-    """What a process has printed when it has ended well: a line of JSON."""
+def wait_for_output(process, seconds):
+    """Waits for the end of a process. Returns its output, which is a line of JSON."""
     try:
         output, errors = process.communicate(timeout=seconds)
     finally:
@@ -108,7 +82,7 @@ def ended(process, seconds):
     return json.loads(output)
 
 
-def started(command, environment):
+def start_process(command, environment):
     return subprocess.Popen(
         [str(part) for part in command],
         env=environment,
@@ -122,12 +96,12 @@ def started(command, environment):
 def measure(program, before, after, tls=False, meanwhile=None):
     """Runs `PROGRAM BEFORE... ENDPOINT LINES AFTER...` against an endpoint of its own.
 
-    `meanwhile(endpoint, process)` is called once the host has begun, and returns when, or before, it ends.
+    Calls `meanwhile(endpoint, process)` once the process has started. It must return when the process ends, or before.
     """
     with Endpoint(tls) as endpoint:
-        others = Others(endpoint)
+        others = OtherProcesses(endpoint)
         command = [BENCH / f"performance_{program}", *before, endpoint.endpoint, LINES, *after]
-        process = started(command, endpoint.environment)
+        process = start_process(command, endpoint.environment)
         try:
             if meanwhile is not None:
                 meanwhile(endpoint, process)
@@ -135,30 +109,30 @@ def measure(program, before, after, tls=False, meanwhile=None):
             process.kill()
             process.communicate()
             raise
-        told = ended(process, LONGEST_SECONDS)
-        return Measured(told, endpoint.taken(), others.cores())
+        output = wait_for_output(process, TIMEOUT_SECONDS)
+        return Measured(output, endpoint.arrived(), others.cores())
 
 
-def start():
-    """Loads the library into a fresh process."""
+def measure_start():
+    """Measures how a fresh process loads the library."""
     command = [BENCH / "performance_start", LIBRARY, "http://127.0.0.1:9"]  # nothing is sent to it
-    return ended(started(command, hermetic_environment()), 30)
+    return wait_for_output(start_process(command, hermetic_environment()), 30)
 
 
 def reference(*arguments):
-    """What others need for the same: a subcommand of cwl-bench-reference."""
+    """Runs a subcommand of cwl-bench-reference, which measures others at the same work."""
     if not REFERENCE.exists():
         raise RuntimeError(f"{REFERENCE.name} is not built")
-    return ended(started([REFERENCE, *arguments], hermetic_environment()), LONGEST_SECONDS)
+    return wait_for_output(start_process([REFERENCE, *arguments], hermetic_environment()), TIMEOUT_SECONDS)
 
 
 def plain_sdk(events):
-    """The AWS SDK in a plain loop, over HTTP."""
+    """Measures the AWS SDK in a plain loop, over HTTP."""
     with Endpoint() as endpoint:
-        told = reference("sdk", endpoint.endpoint, LINES, events)
-        if endpoint.taken() < events:
-            raise RuntimeError(f"the SDK's loop delivered {endpoint.taken():,} of {events:,} events")
-        return told
+        output = reference("sdk", endpoint.endpoint, LINES, events)
+        if endpoint.arrived() < events:
+            raise RuntimeError(f"the SDK's loop delivered {endpoint.arrived():,} of {events:,} events")
+        return output
 
 
 def sdk_request(count):

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Where the CPU time goes: of an event from end to end, and of a request that carries little.
+"""Shows where the CPU time goes: of an event from end to end, and of a request with few events.
 
-Runs the bench's host against a cwl-local that discards what it gets. First by itself, for the kernel's part of its CPU
-time; then under callgrind, which counts the instructions of everything else, function by function. They are added up by
-whose code they are: a line of a crate that was inlined elsewhere is its crate's, one of Rust's standard library that of
-the function around it.
+Runs the bench's host against a cwl-local that discards all events. The first run, without a profiler, measures the
+kernel's part of the CPU time. The second runs under callgrind, which counts the instructions of each function outside
+the kernel. The instructions are summed up by origin: an inlined line belongs to the crate in which it was written, and
+a line of Rust's standard library to the crate of the surrounding function.
 
-Valgrind has no SHA and few AES instructions: what hashes is counted in its portable form, many times longer, and
-therefore left out of the shares. `make bench` measures it by itself (reference.sha256).
+Valgrind has no SHA and few AES instructions. It counts hashing in its portable form, which is many times longer, so the
+shares exclude hashing. `make bench` measures it separately (reference.sha256).
 """
 
 import pathlib
@@ -22,19 +22,19 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import access_log
 from groups import BLOCK, NO_TIMER, PLAIN
-from processes import BENCH, LINES, ROOT, Endpoint, ended, started
+from processes import BENCH, LINES, ROOT, Endpoint, start_process, wait_for_output
 
 LIBRARIES = ROOT / "target" / "profiling"
 HOST = BENCH / "performance_host"
 
 EVENTS, EVENTS_PROFILED = 3_000_000, 200_000
-# Targets, events a second in all, and for how long: every event comes in a request of its own.
+# Targets, events per second over all targets, and seconds. Every event is sent in a request of its own.
 SMALL, SMALL_PROFILED = [2_000, 300, 10], [300, 40, 10]
-SECONDS_MOST = 400
+TIMEOUT_SECONDS = 400
 
 HASHING = "hashing (portable here)"
-HOSTS = "the host's own"
-# The first that the crate's name fits.
+HOST_CODE = "the host's own"
+# A crate belongs to the first part whose pattern matches its name.
 PARTS = [
     (HASHING, r"sha2|digest|hmac|block_buffer|cpufeatures"),
     ("cwl-sink", r"cwl_sink"),
@@ -52,9 +52,9 @@ STANDARD = "Rust's standard library"
 
 
 def part_of(file, function, object_file):
-    """Whose an instruction is."""
+    """Returns the part that an instruction belongs to."""
     if "/benches/performance/" in file or "performance_host" in object_file:
-        return HOSTS
+        return HOST_CODE
     if ALLOCATOR.search(file) or ALLOCATOR.search(function):
         return "allocator"
     if COPIES.search(file) or COPIES.search(function):
@@ -75,7 +75,7 @@ def part_of(file, function, object_file):
 
 
 def instructions(annotated):
-    """Instructions by part, from what callgrind_annotate printed."""
+    """Sums up instructions by part, from the output of callgrind_annotate."""
     line = re.compile(r"\s*([\d,]+) \([ \d.]+%\)  (.+?):(.+?)(?: \[([^\]]+)\])?$")
     parts = Counter()
     for found in filter(None, map(line.match, annotated.splitlines())):
@@ -84,52 +84,55 @@ def instructions(annotated):
     return parts
 
 
-def host(endpoint, before, arguments):
-    """Runs the host, and gives what it told and its CPU seconds, the kernel's part apart."""
+def run_host(endpoint, before, arguments):
+    """Runs the host. Returns its output, its CPU seconds in user mode, and those in the kernel."""
     environment = endpoint.environment | {"LD_LIBRARY_PATH": str(LIBRARIES)}
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     kind, *rest = arguments
-    told = ended(started([*before, HOST, kind, endpoint.endpoint, LINES, *rest], environment), SECONDS_MOST)
+    output = wait_for_output(
+        start_process([*before, HOST, kind, endpoint.endpoint, LINES, *rest], environment), TIMEOUT_SECONDS
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return told, after.ru_utime - children.ru_utime, after.ru_stime - children.ru_stime
+    return output, after.ru_utime - children.ru_utime, after.ru_stime - children.ru_stime
 
 
-def counted(arguments):
-    """What the host told under callgrind, and the instructions by part."""
+def run_under_callgrind(arguments):
+    """Runs the host under callgrind. Returns its output and the instructions by part."""
     with tempfile.TemporaryDirectory(prefix="cwl-profile-") as folder, Endpoint() as endpoint:
         out = pathlib.Path(folder) / "counted"
         valgrind = ["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={out}"]
-        told, _, _ = host(endpoint, valgrind, arguments)
+        output, _, _ = run_host(endpoint, valgrind, arguments)
         annotate = ["callgrind_annotate", "--auto=no", "--threshold=100", str(out)]
-        said = subprocess.run(annotate, capture_output=True, text=True, check=True, timeout=SECONDS_MOST)
-        return told, instructions(said.stdout)
+        annotated = subprocess.run(annotate, capture_output=True, text=True, check=True, timeout=TIMEOUT_SECONDS)
+        return output, instructions(annotated.stdout)
 
 
-def profile(what, arguments, profiled, opened, unit):
+def profile(title, arguments, profiled_arguments, opening, unit):
+    """Prints the CPU time and the instructions of one kind of work, divided by the number of its units."""
     with Endpoint() as endpoint:
-        told, user, system = host(endpoint, [], arguments)
-        if told["delivered"] != told["pushed"] or endpoint.taken() != told["pushed"]:
-            raise RuntimeError(f"{told['pushed']:,} events were pushed and {endpoint.taken():,} arrived")
-    units = told[unit]
+        output, user, system = run_host(endpoint, [], arguments)
+        if output["delivered"] != output["pushed"] or endpoint.arrived() != output["pushed"]:
+            raise RuntimeError(f"{output['pushed']:,} events were pushed and {endpoint.arrived():,} arrived")
+    units = output[unit]
     print(
-        f"\n{what}: {(user + system) / units * 1e6:.3f} µs, of which the kernel's {system / units * 1e6:.3f} µs "
-        f"({system / (user + system):.0%}); {units:,} of them, all that the process did included"
+        f"\n{title}: {(user + system) / units * 1e6:.3f} µs, of which the kernel's {system / units * 1e6:.3f} µs "
+        f"({system / (user + system):.0%}); {units:,} of them, including all other work of the process"
     )
-    told, parts = counted(profiled)
-    # What opening takes is once a process.
-    parts.subtract(opened)
+    output, parts = run_under_callgrind(profiled_arguments)
+    # Opening the sink happens once in a process.
+    parts.subtract(opening)
     hashed = parts.pop(HASHING, 0)
-    own = parts.pop(HOSTS, 0)
+    own = parts.pop(HOST_CODE, 0)
     total = sum(parts.values())
     if total == 0:
         raise RuntimeError("callgrind counted nothing")
-    units = told[unit]
+    units = output[unit]
     print(f"  {'instructions of the library, without hashing':46}{total / units:12,.0f}")
     for name, count in parts.most_common():
         if count < total / 1000:
             continue
         print(f"    {name:44}{count / units:12,.0f}  {count / total:6.1%}")
-    print(f"  {HASHING:46}{hashed / units:12,.0f}\n  {HOSTS:46}{own / units:12,.0f}")
+    print(f"  {HASHING:46}{hashed / units:12,.0f}\n  {HOST_CODE:46}{own / units:12,.0f}")
 
 
 def main():
@@ -139,19 +142,19 @@ def main():
     link.unlink(missing_ok=True)
     link.symlink_to(library.name)
     options = [PLAIN, NO_TIMER, *BLOCK]
-    _, opened = counted(["deliver", 1, 1, *options])
+    _, opening = run_under_callgrind(["deliver", 1, 1, *options])
     profile(
         "An event from end to end, without TLS and gzip",
         ["deliver", EVENTS, 1, *options],
         ["deliver", EVENTS_PROFILED, 1, *options],
-        opened,
+        opening,
         "pushed",
     )
     profile(
         "A PutLogEvents with an event or two, creating the streams included",
         ["many", *SMALL],
         ["many", *SMALL_PROFILED],
-        opened,
+        opening,
         "requests",
     )
 

@@ -1,6 +1,6 @@
-"""What is made of the runs: medians, spreads, and whether the targets are met.
+"""Summarizes the runs: medians, spreads, and whether the targets are met.
 
-Pure: it only reads what was measured.
+Pure: only reads the measurements.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from figures_table import FIGURES
 
 @dataclasses.dataclass
 class Run:
-    """What one run came to. A figure can have a value and be void: it is shown, but it counts for nothing."""
+    """The results of one run. A void figure may have a value; it is shown but not judged."""
 
     values: dict = dataclasses.field(default_factory=dict)
     void: dict = dataclasses.field(default_factory=dict)  # figure: reasons
@@ -29,7 +29,7 @@ def within(value, figure):
 
 
 def entry(figure, runs):
-    """A figure's entry in the report. The median is judged; one that has none, or is void, is not met."""
+    """Returns a figure's entry in the report. Judges the median; a void figure, or one without a median, is not met."""
     values = [run.values[figure.name] for run in runs if run.values.get(figure.name) is not None]
     void = unique(reason for run in runs for reason in run.void.get(figure.name, []))
     broken = unique(run.broken[figure.name] for run in runs if figure.name in run.broken)
@@ -55,20 +55,20 @@ def unique(values):
 
 
 def entries(runs):
-    """Of every figure that some of the runs, which measured the same, was about."""
-    about = {name for run in runs for part in (run.values, run.broken) for name in part}
-    return {name: entry(figure, runs) for name, figure in FIGURES.items() if name in about}
+    """Returns the entries of all figures in the runs, which repeat the same measurement."""
+    names = {name for run in runs for part in (run.values, run.broken) for name in part}
+    return {name: entry(figure, runs) for name, figure in FIGURES.items() if name in names}
 
 
-def counted(figures):
-    """How many targets are met, and of how many."""
+def count_met(figures):
+    """Counts the targets that are met, and all targets."""
     judged = [own["met"] for own in figures.values() if own["met"] is not None]
     return sum(judged), len(judged)
 
 
 def all_met(figures):
-    """Also that nothing is void, targets or not, and that something was judged."""
-    met, judged = counted(figures)
+    """Returns whether all targets are met, at least one was judged, and no figure is void or broken."""
+    met, judged = count_met(figures)
     return 0 < judged == met and not any(own["void"] or own["broken"] for own in figures.values())
 
 
@@ -78,7 +78,7 @@ HEADER = f"{'figure':<38} {'median':>12} {'spread':>25} {'unit':<6} {'target':>1
 
 
 def number(value):
-    """Short, but with the digits that tell it from a target."""
+    """Formats a value briefly, with enough digits to distinguish it from a target."""
     if value is None:
         return "none"
     if value == int(value) or abs(value) >= 1000:
@@ -88,12 +88,13 @@ def number(value):
 
 
 def verdict(own):
-    said = [f"{word}: {of_several(own[key])}" for word, key in (("BROKE OFF", "broken"), ("VOID", "void")) if own[key]]
-    return " | ".join(said) or {True: "met", False: "FALLS SHORT", None: ""}[own["met"]]
+    labels = (("BROKE OFF", "broken"), ("VOID", "void"))
+    parts = [f"{label}: {summarize_reasons(own[key])}" for label, key in labels if own[key]]
+    return " | ".join(parts) or {True: "met", False: "FALLS SHORT", None: ""}[own["met"]]
 
 
-def of_several(reasons):
-    """The first; the report has them all."""
+def summarize_reasons(reasons):
+    """Returns the first reason and the number of others. The report lists them all."""
     return reasons[0] if len(reasons) == 1 else f"{reasons[0]} (and {len(reasons) - 1} more)"
 
 

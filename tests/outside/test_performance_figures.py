@@ -1,4 +1,4 @@
-"""The performance bench's arithmetic: that its figures say what they are said to say, and that its targets bite."""
+"""The arithmetic of the performance bench: its figures mean what they are said to mean, and each target is enforced."""
 
 import pathlib
 import subprocess
@@ -14,7 +14,7 @@ import groups
 import processes
 import profile_host
 import summary
-from figures_table import FIGURES, GROUPS, MB, least, most
+from figures_table import FIGURES, GROUPS, MB, at_least, at_most
 from summary import Run
 
 COUNTS = {"pushed": 10, "delivered": 10}
@@ -37,14 +37,14 @@ def test_the_lines_are_the_same_each_time():
 # ---- figures ----
 
 
-def test_a_push_is_the_median_round_by_events_and_compared_with_the_loop_of_the_same_run():
-    told = {
+def test_a_push_takes_the_median_round_and_is_compared_with_the_loop_of_the_same_run():
+    output = {
         "events": 5000,
         "escape_ns": [500_000, 9_000_000, 400_000],
         "push_ns": [1_000_000] * 3,
         "push_event_ns": [1, 1_500_000, 9_000_000],
     }
-    assert derive.push(told) == {
+    assert derive.push(output) == {
         "push.ns_p50": 200,
         "push.escape_loop_ns": 100,
         "push.ratio_to_escape_loop": 2,
@@ -53,7 +53,7 @@ def test_a_push_is_the_median_round_by_events_and_compared_with_the_loop_of_the_
 
 
 def test_threads_are_compared_by_throughput_and_two_targets_have_twice_the_events():
-    told = {
+    output = {
         "events": {
             "one_ns": 4800,
             "one_target_ns": 4800,
@@ -72,23 +72,23 @@ def test_threads_are_compared_by_throughput_and_two_targets_have_twice_the_event
         "push.two_threads_two_targets": 1.6,
         "push.two_threads_escape_loop": 100 / 51,
     }
-    assert derive.threads(told) == pytest.approx(wanted)
+    assert derive.threads(output) == pytest.approx(wanted)
 
 
-def test_threads_are_not_compared_where_the_machine_has_one_core_for_two():
-    assert derive.one_core_for_two({"push.two_threads_escape_loop": 1.95}) == []
-    assert derive.one_core_for_two({"push.two_threads_escape_loop": 1.3}) != []
+def test_threads_are_not_compared_on_a_single_core():
+    assert derive.single_core({"push.two_threads_escape_loop": 1.95}) == []
+    assert derive.single_core({"push.two_threads_escape_loop": 1.3}) != []
 
 
 def test_delivery_is_cpu_time_and_not_elapsed_time():
-    told = {"events": 1000, "cpu_us": 250, "wall_us": 500}
-    assert derive.deliver("e2e.plain", told) == {
+    output = {"events": 1000, "cpu_us": 250, "wall_us": 500}
+    assert derive.deliver("e2e.plain", output) == {
         "e2e.plain.cpu_us_per_event": 0.25,
         "e2e.plain.events_per_s": 2_000_000,
     }
 
 
-def test_zlibs_share_is_of_what_compression_adds():
+def test_the_share_of_zlib_is_relative_to_the_cost_of_compression():
     assert derive.zlib_share(zlib=0.2, gzip=0.5, plain=0.25) == pytest.approx(0.8)
 
 
@@ -104,8 +104,8 @@ def test_a_ratio_to_nothing_is_none():
     assert derive.ratio(1, 0) is derive.ratio(1, None) is derive.ratio(None, 1) is None
 
 
-def test_many_targets_are_compared_with_one_in_memory_and_lost_is_what_was_not_acked_as_delivered():
-    told = {
+def test_the_memory_of_many_targets_is_compared_with_one_and_an_event_not_acked_as_delivered_is_lost():
+    output = {
         "rss_kb": 150 * 1024,
         "rss_end_kb": 140 * 1024,
         "cpu_us": 20_000,
@@ -116,7 +116,7 @@ def test_many_targets_are_compared_with_one_in_memory_and_lost_is_what_was_not_a
         "acked_delivered": 98,
         "opening_s": 9,
     }
-    figures = derive.many(told, {"rss_kb": 20 * 1024, "rss_end_kb": 20 * 1024})
+    figures = derive.many(output, {"rss_kb": 20 * 1024, "rss_end_kb": 20 * 1024})
     assert figures["scale.targets_100k.rss_mb"] == 130
     assert figures["scale.targets_100k.rss_end_mb"] == 120
     assert figures["scale.targets_100k.cpu_us_per_event"] == 400
@@ -129,14 +129,14 @@ def test_busy_targets_are_compared_by_cpu_time_for_each_event():
     assert figures["scale.busy_10000_over_one"] == pytest.approx(1.5)
 
 
-def test_idle_is_for_30_seconds_however_long_it_was_looked_at():
+def test_idle_is_scaled_to_30_seconds():
     assert derive.idle({"wakeups": 1, "cpu_us": 500}, 6) == {"idle.wakeups_30s": 5, "idle.cpu_ms_30s": 2.5}
 
 
-def test_memory_is_the_high_water_mark_over_what_was_there_before_by_the_bound():
+def test_memory_is_the_growth_up_to_the_high_water_mark_divided_by_the_bound():
     bound_kb = 1.3 * 64 * 1024 + 16 * 1024
-    told = {"before_kb": 5000, "peak_kb": 5000 + bound_kb, "sampled_kb": 6024, "idle_kb": 5000, "wall_us": 2_000_000}
-    figures = derive.memory(told, 64 * MB, 100)
+    output = {"before_kb": 5000, "peak_kb": 5000 + bound_kb, "sampled_kb": 6024, "idle_kb": 5000, "wall_us": 2_000_000}
+    figures = derive.memory(output, 64 * MB, 100)
     assert figures["memory.rss_over_bound"] == pytest.approx(1)
     assert figures["memory.sampled_peak_mb"] == 1
     assert figures["memory.idle_after_mb"] == 0
@@ -147,7 +147,7 @@ def test_memory_is_the_high_water_mark_over_what_was_there_before_by_the_bound()
 
 
 @pytest.mark.parametrize(
-    "told, taken, good",
+    "output, arrived, good",
     [
         (COUNTS, 10, True),
         (COUNTS, 9, False),
@@ -156,30 +156,30 @@ def test_memory_is_the_high_water_mark_over_what_was_there_before_by_the_bound()
         (COUNTS | {"pushed": 11}, 10, False),
     ],
 )
-def test_a_run_is_void_unless_host_library_and_endpoint_count_the_same(told, taken, good):
-    assert (derive.uncounted(told, taken) == []) == good
+def test_a_run_is_void_unless_host_library_and_endpoint_count_the_same(output, arrived, good):
+    assert (derive.count_mismatch(output, arrived) == []) == good
 
 
-def test_a_run_is_void_when_others_kept_the_machine_busy():
-    assert derive.disturbed(0.25) == []
-    assert "0.26 cores" in derive.disturbed(0.26)[0]
+def test_a_run_is_void_when_other_processes_kept_the_machine_busy():
+    assert derive.busy_machine(0.25) == []
+    assert "0.26 cores" in derive.busy_machine(0.26)[0]
 
 
 def test_a_paced_run_is_void_when_the_pace_was_not_kept():
-    assert derive.off_pace({"events_per_s": 238_000}, 250_000) == []
-    assert derive.off_pace({"events_per_s": 237_000}, 250_000) != []
+    assert derive.missed_pace({"events_per_s": 238_000}, 250_000) == []
+    assert derive.missed_pace({"events_per_s": 237_000}, 250_000) != []
 
 
 def test_an_idle_run_is_void_when_a_thread_ended_or_there_was_none():
-    assert derive.thread_ended({"threads_before": 2, "threads_after": 2}) == []
-    assert derive.thread_ended({"threads_before": 3, "threads_after": 2}) != []
-    assert derive.thread_ended({"threads_before": 0, "threads_after": 0}) != []
+    assert derive.missing_thread({"threads_before": 2, "threads_after": 2}) == []
+    assert derive.missing_thread({"threads_before": 3, "threads_after": 2}) != []
+    assert derive.missing_thread({"threads_before": 0, "threads_after": 0}) != []
 
 
-def test_a_memory_run_is_void_when_a_stall_met_nobody_or_the_buffer_did_not_fill():
-    assert derive.unfilled({"buffered_bytes_peak": 90}, 100, [1, 1]) == []
-    assert derive.unfilled({"buffered_bytes_peak": 90}, 100, [1, 0]) == ["stall 2 met no request"]
-    assert len(derive.unfilled({"buffered_bytes_peak": 89}, 100, [0, 0])) == 3
+def test_a_memory_run_is_void_when_a_stall_met_no_request_or_the_buffer_did_not_fill():
+    assert derive.untested_bound({"buffered_bytes_peak": 90}, 100, [1, 1]) == []
+    assert derive.untested_bound({"buffered_bytes_peak": 90}, 100, [1, 0]) == ["stall 2 met no request"]
+    assert len(derive.untested_bound({"buffered_bytes_peak": 89}, 100, [0, 0])) == 3
 
 
 # ---- verdict ----
@@ -194,8 +194,8 @@ def runs(*values, name="start.ms", void=None):
     return made
 
 
-def test_the_median_is_judged_and_the_spread_is_told():
-    own = summary.entry(most("start.ms", "ms", 10), runs(9, 30, 10, 8, 20))
+def test_the_median_is_judged_and_the_spread_is_reported():
+    own = summary.entry(at_most("start.ms", "ms", 10), runs(9, 30, 10, 8, 20))
     assert (own["median"], own["min"], own["max"], own["runs"]) == (10, 8, 30, [9, 30, 10, 8, 20])
     assert (own["unit"], own["target"], own["met"]) == ("ms", "<= 10", True)
 
@@ -203,18 +203,18 @@ def test_the_median_is_judged_and_the_spread_is_told():
 @pytest.mark.parametrize(
     "figure, value, met",
     [
-        (most("start.ms", "ms", 10), 10.001, False),
-        (most("start.ms", "ms", 0), 0, True),
-        (least("start.ms", "", 0.9), 0.9, True),
-        (least("start.ms", "", 0.9), 0.899, False),
+        (at_most("start.ms", "ms", 10), 10.001, False),
+        (at_most("start.ms", "ms", 0), 0, True),
+        (at_least("start.ms", "", 0.9), 0.9, True),
+        (at_least("start.ms", "", 0.9), 0.899, False),
     ],
 )
-def test_a_target_may_be_reached_and_not_passed(figure, value, met):
+def test_a_value_equal_to_its_target_meets_it(figure, value, met):
     assert summary.entry(figure, runs(value))["met"] is met
 
 
 def test_one_void_run_makes_the_figure_void_which_is_shown_and_not_met():
-    own = summary.entry(most("start.ms", "ms", 10), runs(1, 2, 3, void=1))
+    own = summary.entry(at_most("start.ms", "ms", 10), runs(1, 2, 3, void=1))
     assert (own["median"], own["void"], own["met"]) == (2, ["busy"], False)
     assert summary.verdict(own) == "VOID: busy"
 
@@ -232,7 +232,7 @@ def test_a_figure_that_no_run_has_is_not_met():
     assert "none" in summary.row("start.ms", own)
 
 
-def test_a_value_that_is_missing_from_a_run_is_missed():
+def test_a_figure_with_a_run_without_a_value_is_not_met():
     assert summary.entry(FIGURES["start.ms"], [*runs(1), Run()])["met"] is False
 
 
@@ -241,7 +241,7 @@ def test_a_figure_without_a_target_is_neither_met_nor_missed():
     assert (own["target"], own["met"], summary.verdict(own)) == (None, None, "")
 
 
-def test_entries_are_of_what_the_runs_were_about_broken_or_not():
+def test_there_is_an_entry_for_every_figure_of_the_runs_broken_or_not():
     assert list(summary.entries([*runs(1), Run(broken={"size.so_bytes": "no file"})])) == ["size.so_bytes", "start.ms"]
 
 
@@ -254,10 +254,10 @@ def test_all_is_met_only_when_every_target_is_and_nothing_is_void_or_broken():
     assert not summary.all_met({"a": good, "b": orientation | {"broken": ["gone"]}})
     assert not summary.all_met({"b": orientation})
     assert not summary.all_met({})
-    assert summary.counted({"a": good, "b": orientation, "c": good | {"met": False}}) == (1, 2)
+    assert summary.count_met({"a": good, "b": orientation, "c": good | {"met": False}}) == (1, 2)
 
 
-def test_a_row_has_the_digits_that_tell_a_figure_from_its_target():
+def test_a_row_has_enough_digits_to_distinguish_a_figure_from_its_target():
     own = summary.entry(FIGURES["push.ratio_to_escape_loop"], runs(2.001, name="push.ratio_to_escape_loop"))
     assert " 2.001 " in summary.row("push.ratio_to_escape_loop", own)
     assert summary.row("push.ratio_to_escape_loop", own).endswith("FALLS SHORT")
@@ -282,11 +282,11 @@ def test_numbers_are_short(value, shown):
 # ---- measuring ----
 
 
-def test_what_breaks_off_costs_its_own_figures_only():
+def test_an_error_affects_its_own_figures_only():
     run = Run()
-    with groups.part(run, "start.ms", "start.dlopen_ms"):
+    with groups.record_errors(run, "start.ms", "start.dlopen_ms"):
         raise subprocess.TimeoutExpired("start", 30)
-    with groups.part(run, "size.so_bytes"):
+    with groups.record_errors(run, "size.so_bytes"):
         run.add({"size.so_bytes": 1})
     assert set(run.broken) == {"start.ms", "start.dlopen_ms"}
     assert run.values == {"size.so_bytes": 1}
@@ -296,21 +296,21 @@ def test_a_compared_figure_is_void_with_its_parts_and_has_no_value_without_them(
     run = Run()
     run.add({"a": 1}, ["busy"])
     run.add({"b": 2}, ["busy"])
-    groups.compared(run, "both", 0.5, "a", "b")
-    groups.compared(run, "one", None, "a", "c")
-    groups.compared(run, "none", None, "a", "b")
+    groups.add_comparison(run, "both", 0.5, "a", "b")
+    groups.add_comparison(run, "one", None, "a", "c")
+    groups.add_comparison(run, "none", None, "a", "b")
     assert (run.values["both"], run.void["both"]) == (0.5, ["busy"])
-    assert run.broken == {"one": "without c", "none": "the parts do not go together"}
+    assert run.broken == {"one": "without c", "none": "its parts contradict each other"}
 
 
 def deliveries(monkeypatch, **of_measured):
-    measured = {"told": {"events": 10, "cpu_us": 2, "wall_us": 10, **COUNTS}, "taken": 10, "others_cores": 0.1}
+    measured = {"output": {"events": 10, "cpu_us": 2, "wall_us": 10, **COUNTS}, "arrived": 10, "others_cores": 0.1}
     monkeypatch.setattr(groups, "measure", lambda *_, **__: processes.Measured(**measured | of_measured))
     monkeypatch.setattr(processes, "reference", lambda *_: {"cpu_us_per_event": 0.1, "cpu_us_per_request": 90})
     monkeypatch.setattr(processes, "plain_sdk", lambda _: {"cpu_us_per_event": 0.8})
     monkeypatch.setattr(processes, "sdk_request", lambda _: {"cpu_us_per_request": 90})
     run = Run()
-    groups.end_to_end(run, groups.Asked(1, 10, 1, 1, 1, 1))
+    groups.end_to_end(run, groups.Amounts(1, 10, 1, 1, 1, 1))
     return run
 
 
@@ -321,23 +321,23 @@ def test_delivery_is_compared_with_the_sdk_of_the_same_run(monkeypatch):
     assert set(run.broken) == {"e2e.gzip.zlib_share"}, "gzip costs no more than plain here"
 
 
-def test_a_disturbed_delivery_makes_what_is_compared_with_it_void_too(monkeypatch):
+def test_a_delivery_on_a_busy_machine_makes_its_comparisons_void_too(monkeypatch):
     run = deliveries(monkeypatch, others_cores=1.5)
     assert "e2e.plain.ratio_to_sdk" in run.void
     assert "e2e.plain.cpu_us_per_event" in run.void
 
 
-def test_missing_events_are_kept_apart_from_a_disturbed_machine(monkeypatch):
-    assert not deliveries(monkeypatch, others_cores=1.5).unaccounted, "measured again"
-    assert deliveries(monkeypatch, taken=9).unaccounted, "a second chance would hide it"
+def test_missing_events_are_distinguished_from_a_busy_machine(monkeypatch):
+    assert not deliveries(monkeypatch, others_cores=1.5).unaccounted, "such a run is repeated"
+    assert deliveries(monkeypatch, arrived=9).unaccounted, "such a run is not repeated"
 
 
-def test_a_loss_counts_on_a_disturbed_machine_too(monkeypatch):
-    told = dict.fromkeys(("rss_kb", "rss_end_kb", "cpu_us", "wall_us", "events", "worst_delivery_s", "opening_s"), 1)
-    told |= {"acked_delivered": 9, **COUNTS}
-    monkeypatch.setattr(groups, "measure", lambda *_, **__: processes.Measured(told, 10, 1.5))
+def test_a_loss_counts_on_a_busy_machine_too(monkeypatch):
+    output = dict.fromkeys(("rss_kb", "rss_end_kb", "cpu_us", "wall_us", "events", "worst_delivery_s", "opening_s"), 1)
+    output |= {"acked_delivered": 9, **COUNTS}
+    monkeypatch.setattr(groups, "measure", lambda *_, **__: processes.Measured(output, 10, 1.5))
     run = Run()
-    groups.many(run, groups.Asked(1, 10, 1, 1, 1, 1))
+    groups.many(run, groups.Amounts(1, 10, 1, 1, 1, 1))
     own = summary.entries([run])["scale.targets_100k.lost"]
     assert (own["median"], own["met"], own["void"]) == (1, False, [])
     assert run.void["scale.targets_100k.rss_mb"]
@@ -351,7 +351,7 @@ def test_every_figure_of_the_table_has_a_name_of_its_own_and_every_group_is_meas
 # ---- the profile ----
 
 
-def test_an_instruction_is_of_the_crate_that_it_was_written_in_or_else_of_the_function_around_it():
+def test_an_instruction_belongs_to_its_own_crate_or_else_to_that_of_the_surrounding_function():
     library, crates = "/x/libcwl_sink.so.0", "/home/x/.cargo/registry/src/index-1f/"
     annotated = f"""\
 Ir
@@ -374,5 +374,5 @@ Ir
         "allocator": 6,
         "copies": 7,
         profile_host.HASHING: 8,
-        profile_host.HOSTS: 9,
+        profile_host.HOST_CODE: 9,
     }
