@@ -71,7 +71,7 @@ def combine(name, about, parts):
 
 DENIED = {"error": {"code": "AccessDeniedException", "status": 400, "message": "not yours"}}
 
-# Where there are 1,000 or 200 targets, each gets fewer events, so that the host's own work leaves the cores free.
+# The scenarios with 1,000 and 200 targets push less to each, so that the host's own work leaves the cores free.
 ISOLATION = [
     failing("denied_10", "10 targets are denied", 10, 20, DENIED),
     failing("denied_1000", "1,000 targets are denied", 1000, 5, DENIED),

@@ -204,7 +204,7 @@ def memory(run, amounts):
 
     def stalls(endpoint, process):
         for share, effect in STALLS:
-            while endpoint.arrived() < share * amounts.memory_events:
+            while endpoint.arrived_events() < share * amounts.memory_events:
                 if process.poll() is not None:
                     return
                 time.sleep(0.02)

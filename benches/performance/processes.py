@@ -38,7 +38,7 @@ class Endpoint(CwlLocal):
         trusted = {} if self.certificate is None else {"SSL_CERT_FILE": self.certificate}
         return hermetic_environment() | trusted
 
-    def arrived(self):
+    def arrived_events(self):
         """Returns the number of events that have arrived so far."""
         return self.control("GET", "stats")["operations"].get("PutLogEvents", {"events": 0})["events"]
 
@@ -110,7 +110,7 @@ def measure(program, before, after, tls=False, meanwhile=None):
             process.communicate()
             raise
         output = wait_for_output(process, TIMEOUT_SECONDS)
-        return Measured(output, endpoint.arrived(), others.cores())
+        return Measured(output, endpoint.arrived_events(), others.cores())
 
 
 def measure_start():
@@ -130,8 +130,8 @@ def plain_sdk(events):
     """Measures the AWS SDK in a plain loop, over HTTP."""
     with Endpoint() as endpoint:
         output = reference("sdk", endpoint.endpoint, LINES, events)
-        if endpoint.arrived() < events:
-            raise RuntimeError(f"the SDK's loop delivered {endpoint.arrived():,} of {events:,} events")
+        if endpoint.arrived_events() < events:
+            raise RuntimeError(f"the SDK's loop delivered {endpoint.arrived_events():,} of {events:,} events")
         return output
 
 

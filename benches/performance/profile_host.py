@@ -111,8 +111,8 @@ def profile(title, arguments, profiled_arguments, opening, unit):
     """Prints the CPU time and the instructions of one kind of work, divided by the number of its units."""
     with Endpoint() as endpoint:
         output, user, system = run_host(endpoint, [], arguments)
-        if output["delivered"] != output["pushed"] or endpoint.arrived() != output["pushed"]:
-            raise RuntimeError(f"{output['pushed']:,} events were pushed and {endpoint.arrived():,} arrived")
+        if output["delivered"] != output["pushed"] or endpoint.arrived_events() != output["pushed"]:
+            raise RuntimeError(f"{output['pushed']:,} events were pushed and {endpoint.arrived_events():,} arrived")
     units = output[unit]
     print(
         f"\n{title}: {(user + system) / units * 1e6:.3f} µs, of which the kernel's {system / units * 1e6:.3f} µs "

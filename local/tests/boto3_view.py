@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What boto3 sees of a running cwl-local.
+"""Checks a running cwl-local with boto3.
 
 Usage: boto3_view.py ENDPOINT [ACCESS_KEY SECRET_KEY]
 
-boto3 signs, serializes and reads with AWS's own API model, so a check that passes here passes for reasons that
-cwl-local does not share. Every check makes log groups of its own and removes them. The last line is
-`N passed, N failed`; the exit code is 0 when nothing failed.
+boto3 signs, serializes and parses with AWS's own API model. It shares no code with cwl-local, and so no mistake. Every
+check creates log groups of its own and removes them. The last line is `N passed, N failed`; the exit code is 0 when no
+check failed.
 """
 
 import functools
@@ -34,7 +34,7 @@ CHECKS = []
 
 
 def client(secret=SECRET_KEY, access=ACCESS_KEY, token=None, region="eu-west-1"):
-    """A client that sends what it is given: the service judges, not boto3."""
+    """Returns a client that does not validate parameters, so that the service has to judge them."""
     return boto3.client(
         "logs",
         endpoint_url=ENDPOINT,
@@ -52,7 +52,7 @@ LOGS = client()
 
 
 def check(function):
-    """Registers a check; it is given the name of a log group with a stream `s`, which is removed after it."""
+    """Registers a check. It gets the name of a log group with a stream `s`, which is removed after the check."""
 
     @functools.wraps(function)
     def run():
@@ -77,8 +77,8 @@ def put(group, events, stream="s", logs=LOGS):
     return logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
 
 
-def refused(code, call, text=""):
-    """The message of the refusal that must come."""
+def expect_refusal(code, call, text=""):
+    """Expects that a call is refused. Returns the message of the error."""
     try:
         answer = call()
     except botocore.exceptions.ClientError as error:
@@ -90,7 +90,7 @@ def refused(code, call, text=""):
 
 
 def walk(group, direction, **parameters):
-    """All events along the tokens of one direction, page by page."""
+    """Follows the tokens of one direction. Returns the events of each page."""
     pages, token = [], None
     while True:
         more = {"nextToken": token} if token else {}
@@ -149,7 +149,7 @@ def late_events_are_read_in_the_order_of_time(group):
 
 
 @check
-def paginators_meet_every_group_and_every_stream(group):
+def paginators_return_every_group_and_every_stream(group):
     groups = [f"{group}/{n:03}" for n in range(120)]
     for name in groups:
         LOGS.create_log_group(logGroupName=name)
@@ -194,24 +194,24 @@ def a_group_shows_its_class_key_and_retention(group):
         assert LOGS.describe_log_groups(logGroupNamePrefix=group)["logGroups"][0]["retentionInDays"] == days
     for days in (0, 2, 4, 366):
         policy = {"logGroupName": group, "retentionInDays": days}
-        refused("InvalidParameterException", functools.partial(LOGS.put_retention_policy, **policy))
+        expect_refusal("InvalidParameterException", functools.partial(LOGS.put_retention_policy, **policy))
 
 
 @check
-def what_exists_is_not_created_again_and_what_is_missing_is_named(group):
+def existing_groups_and_streams_are_not_created_again_and_missing_ones_are_named(group):
     again = "ResourceAlreadyExistsException"
-    refused(again, lambda: LOGS.create_log_group(logGroupName=group))
-    refused(again, lambda: LOGS.create_log_stream(logGroupName=group, logStreamName="s"))
+    expect_refusal(again, lambda: LOGS.create_log_group(logGroupName=group))
+    expect_refusal(again, lambda: LOGS.create_log_stream(logGroupName=group, logStreamName="s"))
     missing, event = "ResourceNotFoundException", [(now_ms(), "m")]
-    refused(missing, lambda: put(group + "/no", event), "The specified log group does not exist.")
-    refused(missing, lambda: put(group, event, stream="no"), "The specified log stream does not exist.")
-    refused(missing, lambda: LOGS.create_log_stream(logGroupName=group + "/no", logStreamName="s"))
-    refused(missing, lambda: LOGS.put_retention_policy(logGroupName=group + "/no", retentionInDays=1))
-    refused(missing, lambda: LOGS.get_log_events(logGroupName=group, logStreamName="no"))
-    refused(missing, lambda: LOGS.describe_log_streams(logGroupName=group + "/no"))
-    refused(missing, lambda: LOGS.delete_log_group(logGroupName=group + "/no"))
+    expect_refusal(missing, lambda: put(group + "/no", event), "The specified log group does not exist.")
+    expect_refusal(missing, lambda: put(group, event, stream="no"), "The specified log stream does not exist.")
+    expect_refusal(missing, lambda: LOGS.create_log_stream(logGroupName=group + "/no", logStreamName="s"))
+    expect_refusal(missing, lambda: LOGS.put_retention_policy(logGroupName=group + "/no", retentionInDays=1))
+    expect_refusal(missing, lambda: LOGS.get_log_events(logGroupName=group, logStreamName="no"))
+    expect_refusal(missing, lambda: LOGS.describe_log_streams(logGroupName=group + "/no"))
+    expect_refusal(missing, lambda: LOGS.delete_log_group(logGroupName=group + "/no"))
     LOGS.delete_log_stream(logGroupName=group, logStreamName="s")
-    refused(missing, lambda: LOGS.delete_log_stream(logGroupName=group, logStreamName="s"))
+    expect_refusal(missing, lambda: LOGS.delete_log_stream(logGroupName=group, logStreamName="s"))
 
 
 @check
@@ -219,33 +219,33 @@ def every_limit_of_a_batch_holds_at_its_edge(group):
     at, invalid = now_ms(), "InvalidParameterException"
     put(group, [(at, "x" * 1_048_550)])
     too_large = "Upload too large: 1048577 bytes exceeds limit of 1048576"
-    refused(invalid, lambda: put(group, [(at, "x" * 1_048_551)]), too_large)
+    expect_refusal(invalid, lambda: put(group, [(at, "x" * 1_048_551)]), too_large)
     put(group, [(at, "ä" * 524_275)])
-    refused(invalid, lambda: put(group, [(at, "ä" * 524_276)]), "Upload too large")
+    expect_refusal(invalid, lambda: put(group, [(at, "ä" * 524_276)]), "Upload too large")
     put(group, [(at, "m")] * 10_000)
-    refused(invalid, lambda: put(group, [(at, "m")] * 10_001), "10000")
-    refused(invalid, lambda: put(group, []))
-    refused(invalid, lambda: put(group, [(at, "")]))
-    refused(invalid, lambda: put(group, [(-1, "m")]))
+    expect_refusal(invalid, lambda: put(group, [(at, "m")] * 10_001), "10000")
+    expect_refusal(invalid, lambda: put(group, []))
+    expect_refusal(invalid, lambda: put(group, [(at, "")]))
+    expect_refusal(invalid, lambda: put(group, [(-1, "m")]))
     put(group, [(at, "m"), (at, "m"), (at + 1, "m")])
-    refused(invalid, lambda: put(group, [(at, "m"), (at - 1, "m")]), "must be in chronological order")
+    expect_refusal(invalid, lambda: put(group, [(at, "m"), (at - 1, "m")]), "must be in chronological order")
     put(group, [(at - DAY, "m"), (at, "m")])
-    refused(invalid, lambda: put(group, [(at - DAY - 1, "m"), (at, "m")]), "cannot span more than 24 hours")
+    expect_refusal(invalid, lambda: put(group, [(at - DAY - 1, "m"), (at, "m")]), "cannot span more than 24 hours")
 
 
 @check
 def names_are_checked(group):
     invalid = "InvalidParameterException"
     for name in ("", "a b", "a:b", "ä", "g" * 513):
-        refused(invalid, functools.partial(LOGS.create_log_group, logGroupName=name))
+        expect_refusal(invalid, functools.partial(LOGS.create_log_group, logGroupName=name))
     for name in ("", "a:b", "a*", "s" * 513):
-        refused(invalid, functools.partial(LOGS.create_log_stream, logGroupName=group, logStreamName=name))
-    refused(invalid, lambda: LOGS.create_log_group(logGroupName=group + "x", logGroupClass="CHEAP"))
+        expect_refusal(invalid, functools.partial(LOGS.create_log_stream, logGroupName=group, logStreamName=name))
+    expect_refusal(invalid, lambda: LOGS.create_log_group(logGroupName=group + "x", logGroupClass="CHEAP"))
     LOGS.create_log_stream(logGroupName=group, logStreamName="s" * 512)
 
 
 @check
-def events_of_the_wrong_age_are_rejected_by_index_and_the_rest_is_taken(group):
+def events_of_the_wrong_age_are_rejected_by_index_and_the_others_are_stored(group):
     at = now_ms()
     events = [(at - 15 * DAY, "old"), (at - 14 * DAY - HOUR, "old"), (at, "good"), (at, "good"), (at + 3 * HOUR, "new")]
     answer = put(group, events)
@@ -260,7 +260,7 @@ def events_of_the_wrong_age_are_rejected_by_index_and_the_rest_is_taken(group):
 
 
 @check
-def a_refused_entity_does_not_cost_its_events(group):
+def a_refused_entity_does_not_affect_its_events(group):
     entity = {"keyAttributes": {"Type": "Service"}}
     answer = LOGS.put_log_events(
         logGroupName=group,
@@ -273,7 +273,7 @@ def a_refused_entity_does_not_cost_its_events(group):
 
 
 @check
-def a_gzipped_batch_is_taken(group):
+def a_gzipped_batch_is_accepted(group):
     logs, squeezed = client(), []
 
     def squeeze(request, **_):
@@ -281,7 +281,7 @@ def a_gzipped_batch_is_taken(group):
         request.data = gzip.compress(request.data if isinstance(request.data, bytes) else request.data.encode())
         request.headers["Content-Encoding"] = "gzip"
 
-    # Before the signature is made, so that it covers what is sent.
+    # Before the request is signed, so that the signature covers the compressed body.
     logs.meta.events.register("before-sign.cloudwatch-logs.PutLogEvents", squeeze)
     put(group, [(now_ms(), "squeezed " * 1000)], logs=logs)
     assert squeezed, "nothing was compressed"
@@ -290,11 +290,11 @@ def a_gzipped_batch_is_taken(group):
 
 
 @check
-def only_the_known_key_is_let_in(group):
+def only_the_known_key_is_accepted(group):
     event = [(now_ms(), "m")]
-    refused("InvalidSignatureException", lambda: put(group, event, logs=client(secret="wrong")))
+    expect_refusal("InvalidSignatureException", lambda: put(group, event, logs=client(secret="wrong")))
     unknown = "The security token included in the request is invalid."
-    refused("UnrecognizedClientException", lambda: put(group, event, logs=client(access="wrong")), unknown)
+    expect_refusal("UnrecognizedClientException", lambda: put(group, event, logs=client(access="wrong")), unknown)
     put(group, event, logs=client(token="a session"))
     put(group, event, logs=client(region="us-gov-west-1"))
     request = urllib.request.Request(
@@ -304,15 +304,15 @@ def only_the_known_key_is_let_in(group):
     )
     try:
         urllib.request.urlopen(request)
-        raise AssertionError("a request without a signature was let in")
+        raise AssertionError("a request without a signature was accepted")
     except urllib.error.HTTPError as error:
         answer = json.load(error)
         assert (error.code, answer["__type"]) == (400, "MissingAuthenticationTokenException"), answer
 
 
 @check
-def an_operation_that_is_not_there_is_unknown(_group):
-    refused("UnknownOperationException", LOGS.describe_metric_filters)
+def an_unsupported_operation_is_unknown(_group):
+    expect_refusal("UnknownOperationException", LOGS.describe_metric_filters)
 
 
 def main():

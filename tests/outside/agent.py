@@ -1,4 +1,4 @@
-"""cwl-ship as a command: what starts it, what it said, what arrived."""
+"""Runs cwl-ship as a command, and reads its messages and the events that arrived."""
 
 import pathlib
 import re
@@ -9,11 +9,11 @@ import time
 from loopback import RELEASE, logs_client, read_back
 
 CWL_SHIP = str(RELEASE / "cwl-ship")
-SECONDS = 60  # for any one run; all are done in a few
+SECONDS = 60  # time-out of any one run; each takes a few seconds
 
 DELIVERED, NOT_DELIVERED, BAD_INPUT = 0, 1, 2
 
-# Where a shell has started this in the background, SIGINT is ignored, and would be by every child.
+# A shell that starts this in the background lets it ignore SIGINT, and every child would inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -35,28 +35,28 @@ def messages(endpoint, group, stream="s"):
 
 
 def summary(done):
-    """The numbers of the summary, the last line on stderr."""
+    """Returns the numbers of the summary, which is the last line on stderr."""
     last = done.stderr.decode(errors="replace").splitlines()[-1]
     assert last.startswith("cwl-ship: lines="), done.stderr
     return {name: float(value) for name, value in re.findall(r"(\w+)=([\d.]+)", last)}
 
 
 def wait_until(condition, what):
-    until = time.monotonic() + SECONDS
+    deadline = time.monotonic() + SECONDS
     while not condition():
-        assert time.monotonic() < until, f"waited {SECONDS} s in vain: {what}"
+        assert time.monotonic() < deadline, f"waited {SECONDS} s in vain: {what}"
         time.sleep(0.01)
 
 
 class Following:
-    """A cwl-ship --follow, as a context: whatever happens, it does not outlive the test."""
+    """Runs a cwl-ship --follow, as a context: it is killed at the end of the test in every case."""
 
     def __init__(self, endpoint, group, *arguments, folder, interval_ms=50):
         self.endpoint, self.group = endpoint, group
         self._client = logs_client(endpoint)
-        self._said = pathlib.Path(folder) / f"stderr-{time.monotonic_ns()}"
+        self._stderr = pathlib.Path(folder) / f"stderr-{time.monotonic_ns()}"
         argv = command(endpoint, group, "--set", f"flush_interval_ms={interval_ms}", "--follow", *arguments)
-        with self._said.open("wb") as stderr:
+        with self._stderr.open("wb") as stderr:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=stderr)
 
     def __enter__(self):
@@ -65,30 +65,30 @@ class Following:
     def __exit__(self, *_):
         self.kill()
 
-    def said(self):
-        return self._said.read_bytes()
+    def stderr(self):
+        return self._stderr.read_bytes()
 
-    def arrived(self):
+    def arrived_messages(self):
         try:
             return [message for _, message in read_back(self._client, self.group, "s")]
         except self._client.exceptions.ResourceNotFoundException:
             return []
 
     def wait_for(self, *lines):
-        """Returns when that many lines have arrived; they must be these, in this order."""
+        """Waits until as many lines have arrived. They must be these lines, in this order."""
 
         def enough():
-            assert self.process.poll() is None, f"it ended: {self.said()}"
-            return len(self.arrived()) >= len(lines)
+            assert self.process.poll() is None, f"the agent ended: {self.stderr()}"
+            return len(self.arrived_messages()) >= len(lines)
 
-        wait_until(enough, f"{lines} arrive")
-        assert self.arrived() == list(lines)
+        wait_until(enough, f"arrival of {lines}")
+        assert self.arrived_messages() == list(lines)
 
-    def wait_said(self, text):
-        wait_until(lambda: text in self.said(), f"{text} in {self.said()}")
+    def wait_for_message(self, text):
+        wait_until(lambda: text in self.stderr(), f"{text} in {self.stderr()}")
 
-    def suspended(self):
-        """For as long as this context lasts it sees nothing: what happens meanwhile happens at once for it."""
+    def suspend(self):
+        """Stops the agent during a context, so that it sees all changes within the context at once."""
         return _Suspended(self.process)
 
     def kill(self):
@@ -98,7 +98,7 @@ class Following:
     def end(self, number=signal.SIGTERM):
         self.process.send_signal(number)
         self.process.wait(SECONDS)
-        return subprocess.CompletedProcess(self.process.args, self.process.returncode, b"", self.said())
+        return subprocess.CompletedProcess(self.process.args, self.process.returncode, b"", self.stderr())
 
 
 class _Suspended:
@@ -108,7 +108,7 @@ class _Suspended:
     def __enter__(self):
         self.process.send_signal(signal.SIGSTOP)
         stat = pathlib.Path(f"/proc/{self.process.pid}/stat")
-        wait_until(lambda: stat.read_text().rsplit(")", 1)[1].split()[0] == "T", "it stops")
+        wait_until(lambda: stat.read_text().rsplit(")", 1)[1].split()[0] == "T", "the stop of the agent")
 
     def __exit__(self, *_):
         self.process.send_signal(signal.SIGCONT)

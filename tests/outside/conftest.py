@@ -1,4 +1,4 @@
-"""The endpoints that the outside view is taken at, each started once."""
+"""The endpoints of the tests, each started once, and names of log groups."""
 
 import os
 import pathlib
@@ -11,7 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
 
 import loopback
 
-# The library and boto3 live in this process too: they must find nothing of the machine's own AWS set-up.
+# The library and boto3 run in this process too. They must find nothing of the machine's own AWS configuration.
 os.environ.clear()
 os.environ.update(loopback.hermetic_environment() | {"PATH": os.defpath})
 
@@ -37,11 +37,11 @@ def cwl_local():
 
 @pytest.fixture(params=["moto", "cwl_local"])
 def endpoint(request):
-    """Each of the two in turn."""
+    """The address of each of the two endpoints in turn."""
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
 def group():
-    """The name of a log group that nobody else has."""
+    """The name of a log group that no other test uses."""
     return f"/outside/{uuid.uuid4().hex[:12]}"

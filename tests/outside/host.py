@@ -1,4 +1,4 @@
-"""A host of the library written in Python: the few functions of the ABI that the outside view needs, by ctypes."""
+"""A host of the library, written in Python. Calls the few functions of the ABI that the tests need, by ctypes."""
 
 import contextlib
 import ctypes
@@ -19,7 +19,7 @@ class Event(Structure):
         ("log_group", c_char_p),
         ("log_stream", c_char_p),
         ("timestamp_ms", c_int64),
-        ("message", c_void_p),  # not c_char_p: a message may hold NUL
+        ("message", c_void_p),  # not c_char_p, because a message may contain NUL
         ("message_len", c_size_t),
     ]
 
@@ -64,7 +64,7 @@ LIBRARY = _load()
 
 
 class CwlError(Exception):
-    """A call that did not return CWL_OK; `status` is what it returned."""
+    """A call did not return CWL_OK. `status` is the code that it returned."""
 
     def __init__(self, status):
         self.status = status
@@ -78,7 +78,7 @@ def check(status):
 
 
 class Sink:
-    """An open sink. Options are those of the library, by name."""
+    """An open sink. The keyword arguments are options of the library."""
 
     def __init__(self, **options):
         config = LIBRARY.cwl_config_new()
@@ -92,7 +92,7 @@ class Sink:
             LIBRARY.cwl_config_free(config)
 
     def push(self, message, timestamp_ms=None, group=None, stream=None):
-        """Takes one event; a message that is text goes as UTF-8."""
+        """Pushes one event. A message of type str is encoded as UTF-8."""
         data = message.encode() if isinstance(message, str) else message
         buffer = ctypes.create_string_buffer(data, len(data))
         event = Event(
@@ -123,7 +123,7 @@ class Sink:
 
 @contextlib.contextmanager
 def sink(endpoint, **options):
-    """A sink for an endpoint on loopback. What it was given is delivered when the context ends, or that fails."""
+    """Opens a sink for an endpoint on loopback. The end of the context delivers its events, or raises an error."""
     defaults = {"region": "us-east-1", "access_key_id": "test", "secret_access_key": "test"}
     opened = Sink(endpoint_url=endpoint, **(defaults | options))
     try:
@@ -135,7 +135,7 @@ def sink(endpoint, **options):
 
 @contextlib.contextmanager
 def diagnostics(level=2):
-    """The library's diagnostics of a level and graver ones, as a list that grows."""
+    """Collects the library's diagnostics of this level and of more severe ones in a list."""
     texts = []
     callback = LogCallback(lambda _level, message, _user: texts.append(message.decode()))
     check(LIBRARY.cwl_set_log_callback(level, callback, None))

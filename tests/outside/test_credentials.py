@@ -1,6 +1,6 @@
-"""Credentials that are missing, wrong or gone: the host loses nothing, and goes on when they are good again.
+"""Credentials that are missing, wrong or gone: no event is lost, and delivery continues when they are valid again.
 
-The host is a process of its own, since AWS's default chain looks at the environment.
+The host is a separate process, because AWS's default chain reads the environment.
 """
 
 import http.server
@@ -15,7 +15,7 @@ import loopback
 
 SECONDS = 100
 
-# Pushes one event, says so, and ends once it is delivered.
+# Pushes one event, prints the diagnostics, and ends once the event is delivered.
 HOST = """
 import sys, host
 sink = host.Sink(endpoint_url=sys.argv[1], region="us-east-1", log_group=sys.argv[2], log_stream="s",
@@ -34,7 +34,7 @@ with host.diagnostics() as texts:
 
 
 def start(endpoint, group, environment):
-    """Starts the host with nothing in its environment but what the test puts there."""
+    """Starts the host. Its environment contains no credentials except those of the test."""
     whole = {name: value for name, value in loopback.hermetic_environment().items() if not name.startswith("AWS_")}
     modules = ":".join(str(loopback.ROOT / folder) for folder in ("tests/outside", "scripts"))
     whole |= {"PYTHONPATH": modules, "AWS_EC2_METADATA_DISABLED": "true"}
@@ -65,13 +65,13 @@ def test_a_credentials_file_that_is_replaced_is_seen(cwl_local, group, tmp_path,
     process = start(cwl_local, group, environment)
     waiting = process.stdout.readline()
     assert waiting.startswith("waiting 1 "), waiting
-    assert "nothing is sent for now" in waiting, "the operator is told why"
+    assert "nothing is sent for now" in waiting, "the operator must learn the reason"
     credentials_file(file, "test")
     assert end(process) == "delivered 1"
 
 
 class Role(http.server.BaseHTTPRequestHandler):
-    """The container's credentials, as ECS and EKS hand them out: gone until `there` is set."""
+    """Serves credentials as ECS and EKS do for containers. Answers 404 until `there` is set."""
 
     there = False
 

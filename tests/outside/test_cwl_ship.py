@@ -1,4 +1,4 @@
-"""cwl-ship as its user meets it: a command, its messages, its exit code, and what arrived."""
+"""cwl-ship from the user's view: its options, messages, exit codes, and the events that arrive."""
 
 import array
 import ctypes
@@ -35,7 +35,7 @@ LINE_BYTES_MAX = 1_048_550
 DENIED = {"operation": "PutLogEvents", "error": {"code": "AccessDeniedException", "status": 400, "message": "no"}}
 
 
-# ---- what is sent ----
+# ---- sending ----
 
 
 def test_every_line_of_a_file_arrives_in_order(cwl_local, group, tmp_path):
@@ -45,10 +45,10 @@ def test_every_line_of_a_file_arrives_in_order(cwl_local, group, tmp_path):
     done = ship(cwl_local, group, file)
     assert (done.returncode, done.stdout) == (DELIVERED, b"")
     assert messages(cwl_local, group) == lines
-    told = summary(done)
-    assert told["lines"] == told["pushed"] == told["delivered"] == len(lines)
-    assert told["bytes"] == sum(map(len, lines))
-    assert not any(told[name] for name in "rejected dropped abandoned refused unsent skipped_empty".split())
+    numbers = summary(done)
+    assert numbers["lines"] == numbers["pushed"] == numbers["delivered"] == len(lines)
+    assert numbers["bytes"] == sum(map(len, lines))
+    assert not any(numbers[name] for name in "rejected dropped abandoned refused unsent skipped_empty".split())
 
 
 def test_bytes_of_a_line_survive(cwl_local, group):
@@ -90,8 +90,8 @@ def test_empty_lines_are_skipped_and_counted(cwl_local, group):
     done = ship(cwl_local, group, stdin=b"\n\none\n\n \n")
     assert done.returncode == DELIVERED
     assert messages(cwl_local, group) == ["one", " "]
-    told = summary(done)
-    assert (told["lines"], told["pushed"], told["skipped_empty"]) == (5, 2, 3)
+    numbers = summary(done)
+    assert (numbers["lines"], numbers["pushed"], numbers["skipped_empty"]) == (5, 2, 3)
 
 
 def test_lines_of_a_megabyte_arrive(cwl_local, group):
@@ -146,10 +146,10 @@ def test_without_blocking_a_full_buffer_refuses_lines(group):
     with CwlLocal([DENIED]) as denying:
         done = ship(denying.endpoint, group, *small, stdin=stdin)
     assert done.returncode == NOT_DELIVERED
-    told = summary(done)
-    assert told["refused"] > 0
-    assert told["pushed"] == told["abandoned"] > 0
-    assert told["refused"] + told["pushed"] == told["lines"] == 2_000
+    numbers = summary(done)
+    assert numbers["refused"] > 0
+    assert numbers["pushed"] == numbers["abandoned"] > 0
+    assert numbers["refused"] + numbers["pushed"] == numbers["lines"] == 2_000
 
 
 def test_options_reach_the_library(cwl_local, group):
@@ -159,7 +159,7 @@ def test_options_reach_the_library(cwl_local, group):
     assert described["retentionInDays"] == 14
 
 
-def test_quiet_says_nothing_when_all_is_delivered(cwl_local, group):
+def test_quiet_prints_nothing_when_all_events_are_delivered(cwl_local, group):
     done = ship(cwl_local, group, "--quiet", stdin=b"one\n")
     assert (done.returncode, done.stdout, done.stderr) == (DELIVERED, b"", b"")
 
@@ -175,7 +175,7 @@ def test_help_and_version_go_to_standard_output():
 
 
 def assert_bad_input(done, *must_name):
-    """One line for each mistake, in their order; and nothing was sent."""
+    """Expects one line on stderr for each mistake, in their order."""
     lines = done.stderr.decode().splitlines()
     assert (done.returncode, done.stdout) == (BAD_INPUT, b""), done
     assert len(lines) == len(must_name), lines
@@ -197,8 +197,8 @@ def test_a_directory_is_named(cwl_local, group, tmp_path):
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2  # from the kernel's headers
 
 
-def without_root_s_reach():
-    """In the child: root reads every file, unless its capabilities to do so are taken away."""
+def drop_root_capabilities():
+    """Runs in the child. Removes the capabilities with which root can read every file."""
     libc = ctypes.CDLL(None, use_errno=True)
     for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
         if os.geteuid() == 0 and libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
@@ -209,7 +209,7 @@ def test_a_file_without_permission_is_named(cwl_local, group, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("one\n")
     secret.chmod(0)
-    done = ship(cwl_local, group, secret, preexec_fn=without_root_s_reach)
+    done = ship(cwl_local, group, secret, preexec_fn=drop_root_capabilities)
     assert_bad_input(done, f"{secret}: Permission denied")
 
 
@@ -268,25 +268,29 @@ def test_closed_standard_input_is_named(cwl_local, group):
     assert_bad_input(done, "standard input: Bad file descriptor")
 
 
-# ---- an endpoint that says no ----
+# ---- an endpoint that refuses ----
 
 
-def test_a_denied_group_ends_within_the_timeout_and_says_what_was_not_sent(group):
+def test_a_denied_group_ends_within_the_timeout_and_the_summary_counts_unsent_events(group):
     with CwlLocal([DENIED]) as denying:
-        begun = time.monotonic()
+        started_at = time.monotonic()
         done = ship(denying.endpoint, group, "--timeout", "2", stdin=b"one\ntwo\nthree\n")
-        took = time.monotonic() - begun
+        seconds = time.monotonic() - started_at
     assert done.returncode == NOT_DELIVERED
-    assert took < 2 + 0.5 + 1.5, f"{took} s"  # --timeout, what a shutdown may take, a slow machine
-    told = summary(done)
-    assert (told["pushed"], told["delivered"], told["abandoned"]) == (3, 0, 3)
+    assert seconds < 2 + 0.5 + 1.5, f"{seconds} s"  # --timeout, the shutdown, and the slowness of the machine
+    numbers = summary(done)
+    assert (numbers["pushed"], numbers["delivered"], numbers["abandoned"]) == (3, 0, 3)
     warnings = [line for line in done.stderr.decode().splitlines() if line.startswith("cwl-ship: warning: ")]
     assert any("AccessDeniedException" in line for line in warnings), done.stderr
 
 
-def test_errors_that_pass_are_retried(group):
-    passing = {"error": {"code": "ServiceUnavailableException", "status": 503}, "operation": "PutLogEvents", "count": 1}
-    with CwlLocal([passing]) as local:
+def test_temporary_errors_are_retried(group):
+    temporary = {
+        "error": {"code": "ServiceUnavailableException", "status": 503},
+        "operation": "PutLogEvents",
+        "count": 1,
+    }
+    with CwlLocal([temporary]) as local:
         done = ship(local.endpoint, group, stdin=b"one\ntwo\n")
         assert done.returncode == DELIVERED, done.stderr
         assert messages(local.endpoint, group) == ["one", "two"]
@@ -297,11 +301,11 @@ def test_events_that_the_service_rejects_count_as_not_delivered(group):
         done = ship(local.endpoint, group, stdin=b"1\n2\n3\n4\n5\n")
         assert messages(local.endpoint, group) == ["3", "4", "5"]
     assert done.returncode == NOT_DELIVERED
-    told = summary(done)
-    assert (told["pushed"], told["delivered"], told["rejected"]) == (5, 3, 2)
+    numbers = summary(done)
+    assert (numbers["pushed"], numbers["delivered"], numbers["rejected"]) == (5, 3, 2)
 
 
-def test_quiet_still_says_what_was_not_delivered(group):
+def test_quiet_still_prints_the_summary_when_events_are_not_delivered(group):
     with CwlLocal([DENIED]) as denying:
         done = ship(denying.endpoint, group, "--quiet", "--timeout", "0.2", stdin=b"one\n")
     assert done.returncode == NOT_DELIVERED
@@ -312,7 +316,7 @@ def test_quiet_still_says_what_was_not_delivered(group):
 
 
 class Running:
-    """A cwl-ship whose standard input is a pipe that stays open."""
+    """Runs a cwl-ship whose standard input is a pipe that stays open."""
 
     def __init__(self, argv):
         self.read_end, self.write_end = os.pipe()
@@ -326,17 +330,18 @@ class Running:
             self.stderr += part
 
     def feed(self, data):
-        """Writes, and returns when all of it was read on the other side."""
+        """Writes to the pipe and waits until cwl-ship has read everything."""
         os.write(self.write_end, data)
         left = array.array("i", [1])
 
-        def taken():
+        def is_empty():
             fcntl.ioctl(self.read_end, termios.FIONREAD, left)
             return left[0] == 0
 
-        wait_until(taken, "the pipe is read")
+        wait_until(is_empty, "cwl-ship reads the pipe")
 
-    def ended(self):
+    def wait(self):
+        """Waits for the end. Returns the exit code and stderr."""
         try:
             self.process.wait(SECONDS)
         finally:
@@ -350,25 +355,25 @@ class Running:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_flushes_and_leaves_with_everything_read_delivered(cwl_local, group, number):
+def test_a_signal_flushes_and_delivers_everything_that_was_read(cwl_local, group, number):
     running = Running(command(cwl_local, group, "--set", "flush_interval_ms=3600000"))
     lines = [f"line {n}" for n in range(3_000)]
-    running.feed("\n".join(lines).encode())  # the last one is not ended, and will not come again
+    running.feed("\n".join(lines).encode())  # the last line has no newline and will not be read again
     running.process.send_signal(number)
-    done = running.ended()
+    done = running.wait()
     assert done.returncode == DELIVERED, done.stderr
     assert messages(cwl_local, group) == lines
     assert f"by {number.name}".encode() in done.stderr
 
 
 def test_a_signal_wakes_a_reader_that_waits_for_the_next_line(cwl_local, group):
-    for _ in range(20):  # the signal comes about when it begins to wait: a little before, or after
+    for _ in range(20):  # the signal arrives shortly before or after cwl-ship begins to wait
         running = Running(command(cwl_local, group))
         running.feed(b"\n")
-        begun = time.monotonic()
+        started_at = time.monotonic()
         running.process.send_signal(signal.SIGTERM)
-        assert running.ended().returncode == DELIVERED
-        assert time.monotonic() - begun < 5
+        assert running.wait().returncode == DELIVERED
+        assert time.monotonic() - started_at < 5
 
 
 def test_a_signal_in_the_middle_of_a_file_sends_whole_lines_only(group, tmp_path):
@@ -376,14 +381,16 @@ def test_a_signal_in_the_middle_of_a_file_sends_whole_lines_only(group, tmp_path
     with file.open("w") as writer:
         for n in range(400_000):
             print(f"line {n} " + "x" * 100, file=writer)
-    # Slow answers and little room: the file cannot be read faster than it is sent.
+    # Slow answers and a small buffer: the file cannot be read faster than it is sent.
     slow = ["--set", "target_buffer_max_bytes=1048576"]
     with CwlLocal([{"delay_ms": 100, "operation": "PutLogEvents"}]) as local:
         running = Running(command(local.endpoint, group, *slow, file))
         client = logs_client(local.endpoint)
-        wait_until(lambda: client.describe_log_groups(logGroupNamePrefix=group)["logGroups"], "it has begun")
+        wait_until(
+            lambda: client.describe_log_groups(logGroupNamePrefix=group)["logGroups"], "cwl-ship has begun to send"
+        )
         running.process.send_signal(signal.SIGTERM)
-        done = running.ended()
+        done = running.wait()
         got = messages(local.endpoint, group)
     assert done.returncode == DELIVERED, done.stderr
     assert 0 < len(got) < 400_000
@@ -391,41 +398,41 @@ def test_a_signal_in_the_middle_of_a_file_sends_whole_lines_only(group, tmp_path
     assert f"stopped after line {len(got)} by SIGTERM".encode() in done.stderr
 
 
-def test_a_second_signal_leaves_at_once_and_says_what_it_abandons(group):
+def test_a_second_signal_ends_it_at_once_and_the_summary_counts_abandoned_events(group):
     with CwlLocal([DENIED]) as denying:
         running = Running(command(denying.endpoint, group, "--timeout", "600"))
         running.feed(b"one\ntwo\n")
         running.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: b"by SIGTERM" in running.stderr, "the first signal is seen")
-        begun = time.monotonic()
+        wait_until(lambda: b"by SIGTERM" in running.stderr, "cwl-ship reports the first signal")
+        started_at = time.monotonic()
         running.process.send_signal(signal.SIGTERM)
-        done = running.ended()
-        assert time.monotonic() - begun < 3
+        done = running.wait()
+        assert time.monotonic() - started_at < 3
     assert done.returncode == NOT_DELIVERED
     assert summary(done)["abandoned"] == 2
 
 
 def test_a_signal_ends_a_push_that_waits_for_room(group, tmp_path):
-    file = tmp_path / "app.log"  # read in one piece, and three times what there is room for
+    file = tmp_path / "app.log"  # read in one piece, and three times as large as the buffer
     file.write_bytes(b"".join(b"%d %s\n" % (n, b"z" * 1000) for n in range(200)))
     small = ["--set", "target_buffer_max_bytes=65536", "--timeout", "1"]
     with CwlLocal([DENIED]) as denying:
         running = Running(command(denying.endpoint, group, *small, file))
-        wait_until(lambda: b"warning" in running.stderr, "it is denied")
+        wait_until(lambda: b"warning" in running.stderr, "cwl-ship reports the denial")
         running.process.send_signal(signal.SIGTERM)
-        done = running.ended()
+        done = running.wait()
     assert done.returncode == NOT_DELIVERED
-    told = summary(done)
-    assert told["unsent"] > 0
-    assert told["abandoned"] == told["pushed"] > 0
-    assert told["unsent"] + told["pushed"] == told["lines"] == 200
+    numbers = summary(done)
+    assert numbers["unsent"] > 0
+    assert numbers["abandoned"] == numbers["pushed"] > 0
+    assert numbers["unsent"] + numbers["pushed"] == numbers["lines"] == 200
 
 
-# ---- the progress line ----
+# ---- progress ----
 
 
 class Terminal:
-    """What a terminal of one width shows for the bytes it is sent: enough of one for text, \\r and \\n."""
+    """Models what a terminal of a given width shows. Understands text, \\r and \\n, which is enough here."""
 
     def __init__(self, columns):
         self.columns = columns
@@ -445,7 +452,7 @@ class Terminal:
 
 
 def ship_on_a_terminal(argv, columns, feed):
-    """Runs cwl-ship with a terminal as its stderr, gives it lines by `feed(write)`, returns (exit code, text)."""
+    """Runs cwl-ship with a terminal as its stderr. `feed(stdin, seen)` writes lines. Returns (exit code, text)."""
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stderr=terminal)
@@ -456,7 +463,7 @@ def ship_on_a_terminal(argv, columns, feed):
         try:
             while part := os.read(controller, 65536):
                 text.extend(part)
-        except OSError:  # EIO: the last writer has closed the terminal
+        except OSError:  # EIO, because the last writer has closed the terminal
             pass
 
     reader = threading.Thread(target=read)
@@ -474,6 +481,7 @@ def ship_on_a_terminal(argv, columns, feed):
 
 
 def frames_of(text, columns):
+    """Returns the terminal after the text, and each state of a rewritten row."""
     terminal = Terminal(columns)
     terminal.feed(text)
     return terminal, [frame for frame in terminal.frames if frame]
@@ -484,7 +492,7 @@ PROGRESS = re.compile(
 )
 
 
-def test_progress_is_one_line_that_is_rewritten_and_leaves_no_debris(group):
+def test_progress_is_one_line_that_is_rewritten_and_leaves_no_remains(group):
     faults = [
         {"operation": "PutLogEvents", "error": {"code": "ServiceUnavailableException", "status": 503}, "count": 1},
         {"operation": "PutLogEvents", "delay_ms": 700},
@@ -495,7 +503,7 @@ def test_progress_is_one_line_that_is_rewritten_and_leaves_no_debris(group):
             stdin.write(b"line %d\n" % n)
             stdin.flush()
             time.sleep(0.1)
-        wait_until(lambda: b"retrying" in seen(), "a retry is shown")
+        wait_until(lambda: b"retrying" in seen(), "the progress shows a retry")
 
     with CwlLocal(faults) as local:
         argv = command(local.endpoint, group, "--set", "flush_interval_ms=100")
@@ -508,7 +516,7 @@ def test_progress_is_one_line_that_is_rewritten_and_leaves_no_debris(group):
         assert PROGRESS.fullmatch(frame) or frame.startswith("cwl-ship: "), repr(frame)
     assert any("retrying" in frame for frame in frames), frames
     assert any("flushing" in frame for frame in frames), frames
-    # What stays: messages, each whole and on a line of its own, the summary last, no progress.
+    # Only messages remain, each on a line of its own; the summary is the last one. No progress remains.
     assert terminal.rows[-1] == ""
     assert all(row.startswith("cwl-ship: ") for row in terminal.rows[:-1]), terminal.rows
     assert any(row.startswith("cwl-ship: warning: ") for row in terminal.rows[:-1]), terminal.rows
@@ -519,7 +527,7 @@ def test_progress_never_wraps_a_narrow_terminal(cwl_local, group):
     def feed(stdin, seen):
         stdin.write(b"line\n")
         stdin.flush()
-        wait_until(seen, "progress is shown")
+        wait_until(seen, "the progress is shown")
 
     code, text = ship_on_a_terminal(command(cwl_local, group), 20, feed)
     assert code == DELIVERED
@@ -527,10 +535,10 @@ def test_progress_never_wraps_a_narrow_terminal(cwl_local, group):
         assert len(part) < 20 or part.startswith("cwl-ship: "), repr(part)
 
 
-def test_progress_is_written_a_few_times_a_second_at_most(cwl_local, group):
+def test_progress_is_written_at_most_a_few_times_a_second(cwl_local, group):
     def feed(stdin, _seen):
-        until = time.monotonic() + 2
-        while time.monotonic() < until:
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
             stdin.write(b"line\n" * 1000)
 
     code, text = ship_on_a_terminal(command(cwl_local, group), 120, feed)
@@ -550,7 +558,7 @@ def test_there_is_no_progress_without_a_terminal_or_when_quiet(cwl_local, group)
     assert (code, text) == (DELIVERED, "")
 
 
-def test_everything_is_sent_when_nobody_reads_standard_error(cwl_local, group):
+def test_all_lines_are_sent_when_standard_error_is_closed_at_the_other_end(cwl_local, group):
     read_end, write_end = os.pipe()
     os.close(read_end)
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""cwl-ship --follow and --state-dir: files that grow, are rotated, truncated, replaced, and read on another day."""
+"""cwl-ship --follow and --state-dir: files that grow, are rotated, truncated or replaced, and runs that continue."""
 
 import os
 import pathlib
@@ -12,7 +12,9 @@ import pytest
 from agent import BAD_INPUT, CWL_SHIP, DELIVERED, NOT_DELIVERED, Following, messages, ship, summary, wait_until
 from loopback import CwlLocal, logs_client
 
-LINE_TOO_LONG = b"x" * 9_000_000  # more than is kept of a line: it cannot be sent, however much of it is cut off
+LINE_TOO_LONG = (
+    b"x" * 9_000_000
+)  # longer than the part of a line that cwl-ship keeps, so it cannot be sent even truncated
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def log(tmp_path):
 
 @pytest.fixture
 def following(cwl_local, group, log, tmp_path):
-    """Starts a cwl-ship --follow on the log, or on the files given; all are gone when the test ends."""
+    """Starts a cwl-ship --follow on the log, or on given files. The end of the test kills all that were started."""
     started = []
 
     def start(*arguments, files=None, **more):
@@ -54,7 +56,7 @@ def sibling(file, suffix):
 # ---- a file that grows ----
 
 
-def test_what_is_added_is_sent_as_it_comes(following, log):
+def test_appended_lines_are_sent_at_once(following, log):
     log.write_bytes(b"one\n")
     agent = following()
     agent.wait_for("one")
@@ -62,8 +64,8 @@ def test_what_is_added_is_sent_as_it_comes(following, log):
     agent.wait_for("one", "two", "three")
     done = agent.end()
     assert done.returncode == DELIVERED, done.stderr
-    told = summary(done)
-    assert (told["lines"], told["delivered"], told["files"], told["rotations"]) == (3, 3, 1, 0)
+    numbers = summary(done)
+    assert (numbers["lines"], numbers["delivered"], numbers["files"], numbers["rotations"]) == (3, 3, 1, 0)
 
 
 def test_an_incomplete_line_is_not_sent_until_it_is_complete(following, log):
@@ -74,7 +76,7 @@ def test_an_incomplete_line_is_not_sent_until_it_is_complete(following, log):
     append(log, b"lf\nth")
     agent.wait_for("one", "half and half")
     assert agent.end().returncode == DELIVERED
-    assert agent.arrived() == ["one", "half and half"]
+    assert agent.arrived_messages() == ["one", "half and half"]
 
 
 def test_an_incomplete_line_is_left_for_the_next_run(following, log, state):
@@ -87,9 +89,9 @@ def test_an_incomplete_line_is_left_for_the_next_run(following, log, state):
     agent.wait_for("one", "half and half", "three")
 
 
-def test_a_file_that_does_not_exist_yet_is_waited_for_and_that_is_said_once(following, log):
+def test_a_file_that_does_not_exist_yet_is_waited_for_and_reported_once(following, log):
     agent = following()
-    agent.wait_said(b"waiting for the file: No such file")
+    agent.wait_for_message(b"waiting for the file: No such file")
     log.write_bytes(b"one\n")
     agent.wait_for("one")
     done = agent.end()
@@ -111,10 +113,10 @@ def test_several_files_are_followed_at_once(following, log):
     assert summary(done)["files"] == 3
 
 
-def test_a_path_that_is_followed_itself_is_no_rotated_file_of_another(following, log, state):
+def test_a_followed_path_is_not_taken_for_a_rotated_file_of_another(following, log, state):
     files = [log, sibling(log, ".1")]
     agent = following(*state, files=files)
-    agent.wait_said(b"app.log.1: waiting for the file")
+    agent.wait_for_message(b"app.log.1: waiting for the file")
     files[1].write_bytes(b"1\n")
     agent.wait_for("1")
     files[0].write_bytes(b"2\n")
@@ -140,7 +142,7 @@ def test_a_large_file_does_not_hold_up_a_small_one(log, group, tmp_path):
             page = client.get_log_events(logGroupName=group, logStreamName="s", startFromHead=True, limit=10_000)
             return [event["message"] for event in page["events"]]
 
-        wait_until(lambda: agent.arrived()[:1], "it has begun")
+        wait_until(lambda: agent.arrived_messages()[:1], "cwl-ship has begun to send")
         wait_until(lambda: "small" in first_messages(), "the small file is sent")
         assert "small" in first_messages()[:5_000]
 
@@ -156,21 +158,21 @@ def test_it_is_idle_while_nothing_happens(following, log):
         return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
     before = cpu_seconds()
-    time.sleep(2)  # the promise is about time that passes
+    time.sleep(2)  # real time, because the promise is about CPU time per second
     assert cpu_seconds() - before <= 0.1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_at_once(following, log, number):
     log.write_bytes(b"one\n")
-    agent = following(interval_ms=3_600_000)  # sent by the end alone
-    time.sleep(0.3)  # in the middle of a wait, most likely; any moment will do
-    begun = time.monotonic()
+    agent = following(interval_ms=3_600_000)  # only the end sends
+    time.sleep(0.3)  # probably during a wait; any moment is fine
+    started_at = time.monotonic()
     done = agent.end(number)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - started_at < 5
     assert done.returncode == DELIVERED
     assert f"by {number.name}".encode() in done.stderr
-    assert agent.arrived() in (["one"], [])
+    assert agent.arrived_messages() in (["one"], [])
 
 
 # ---- rotation by renaming ----
@@ -189,11 +191,11 @@ def test_a_renamed_file_is_read_to_its_end_and_then_the_new_one(following, log):
         agent.wait_for("1", "2", "3", "4")
         done = agent.end()
     assert done.returncode == DELIVERED
-    told = summary(done)
-    assert (told["files"], told["rotations"], told["truncations"]) == (2, 1, 0)
+    numbers = summary(done)
+    assert (numbers["files"], numbers["rotations"], numbers["truncations"]) == (2, 1, 0)
 
 
-def test_the_incomplete_last_line_of_a_renamed_file_is_sent_when_it_has_ended(following, log):
+def test_the_incomplete_last_line_of_a_renamed_file_is_sent_once_the_file_is_finished(following, log):
     log.write_bytes(b"1\n2, without an end")
     agent = following()
     agent.wait_for("1")
@@ -202,11 +204,11 @@ def test_the_incomplete_last_line_of_a_renamed_file_is_sent_when_it_has_ended(fo
     agent.wait_for("1", "2, without an end", "3")
 
 
-def test_two_rotations_between_two_looks_are_both_seen(following, log):
+def test_two_rotations_between_two_checks_are_both_noticed(following, log):
     log.write_bytes(b"1\n")
     agent = following()
     agent.wait_for("1")
-    with agent.suspended():
+    with agent.suspend():
         append(log, b"2\n")
         log.rename(sibling(log, ".2"))
         log.write_bytes(b"3\n")
@@ -220,7 +222,7 @@ def test_a_file_that_is_deleted_and_created_again_is_read_from_its_beginning(fol
     log.write_bytes(b"1\n2\n")
     agent = following()
     agent.wait_for("1", "2")
-    with agent.suspended():
+    with agent.suspend():
         append(log, b"3\n")
         log.unlink()
     log.write_bytes(b"4\n")
@@ -228,7 +230,7 @@ def test_a_file_that_is_deleted_and_created_again_is_read_from_its_beginning(fol
     assert agent.end().returncode == DELIVERED
 
 
-def test_a_symbolic_link_that_is_moved_on_is_a_rotation(following, log):
+def test_a_symbolic_link_to_another_file_is_a_rotation(following, log):
     first, second = log.with_name("day-one"), log.with_name("day-two")
     first.write_bytes(b"1\n")
     second.write_bytes(b"2\n")
@@ -248,7 +250,7 @@ def test_a_truncated_file_is_read_from_its_beginning(following, log):
     agent = following()
     agent.wait_for("1", "2", "3")
     os.truncate(log, 0)
-    agent.wait_said(b"truncated")
+    agent.wait_for_message(b"truncated")
     append(log, b"4\n")
     agent.wait_for("1", "2", "3", "4")
     os.truncate(log, 0)
@@ -257,21 +259,21 @@ def test_a_truncated_file_is_read_from_its_beginning(following, log):
     assert summary(agent.end())["truncations"] == 2
 
 
-def test_a_file_that_is_truncated_and_longer_again_before_the_next_look_is_read_from_its_beginning(following, log):
+def test_a_file_that_is_truncated_and_longer_again_at_the_next_check_is_read_from_its_beginning(following, log):
     log.write_bytes(b"1\n")
     agent = following()
     agent.wait_for("1")
-    with agent.suspended():
+    with agent.suspend():
         log.write_bytes(b"2\n3\n4\n")  # truncates it
     agent.wait_for("1", "2", "3", "4")
 
 
-def test_what_a_copy_holds_beyond_what_was_read_is_sent(following, log, state):
-    """copytruncate: lines that came just before it are in the copy alone."""
+def test_lines_that_only_the_copy_contains_are_sent(following, log, state):
+    """With copytruncate, only the copy contains the lines that were written just before the copying."""
     log.write_bytes(b"1\n2\n")
     agent = following(*state)
     agent.wait_for("1", "2")
-    with agent.suspended():
+    with agent.suspend():
         append(log, b"3\n")
         sibling(log, ".1").write_bytes(log.read_bytes())
         log.write_bytes(b"4\n")
@@ -282,13 +284,13 @@ def test_what_a_copy_holds_beyond_what_was_read_is_sent(following, log, state):
     agent.wait_for("1", "2", "3", "4", "5")
 
 
-def test_a_copy_that_lacks_what_was_read_is_not_sent_again(following, log, state):
-    """copytruncate: what is written while the copy is made is read, but not in the copy."""
+def test_a_copy_without_the_last_lines_read_is_not_sent_again(following, log, state):
+    """With copytruncate, lines that are written during the copying are read, but the copy lacks them."""
     first = "x" * 2_000
     log.write_text(f"{first}\n2\n3\n")
     agent = following(*state)
     agent.wait_for(first, "2", "3")
-    with agent.suspended():
+    with agent.suspend():
         sibling(log, ".1").write_text(f"{first}\n2\n")
         log.write_bytes(b"4\n")
     agent.wait_for(first, "2", "3", "4")
@@ -298,7 +300,7 @@ def test_a_copy_that_lacks_what_was_read_is_not_sent_again(following, log, state
     agent.wait_for(first, "2", "3", "4", "5")
 
 
-def test_after_a_truncation_a_restart_goes_on_in_the_new_content(following, log, state):
+def test_after_a_truncation_a_restart_continues_in_the_new_content(following, log, state):
     log.write_bytes(b"1\n2\n3\n")
     agent = following(*state)
     agent.wait_for("1", "2", "3")
@@ -313,7 +315,7 @@ def test_after_a_truncation_a_restart_goes_on_in_the_new_content(following, log,
 # ---- restarts ----
 
 
-def test_it_reads_on_after_an_orderly_end(following, log, state):
+def test_it_continues_after_an_orderly_end(following, log, state):
     expected = []
     for n in range(3):
         append(log, b"%d\n" % n)
@@ -324,20 +326,20 @@ def test_it_reads_on_after_an_orderly_end(following, log, state):
 
 
 def saved_offsets(state):
-    """The offsets that the library keeps, by the name of their file."""
+    """Returns the offsets that the library has saved, by the name of their state file."""
     found = {}
     for file in state[1].glob("*.offset"):
         found[file.name] = int(re.search(r"^offset (\d+)$", file.read_text(), re.MULTILINE)[1])
     return found
 
 
-def read_files(state):
-    """How many files the agent has read from: those whose content it has a mark of."""
+def count_read_files(state):
+    """Counts the files that the agent has read from, which are those with a mark of their content."""
     texts = [file.read_text() for file in state[1].glob("*.files")]
     return sum(len(re.findall(r" mark [1-9]\d* ", text)) for text in texts)
 
 
-def test_after_a_kill_it_reads_on_from_what_was_saved(following, log, state):
+def test_after_a_kill_it_continues_at_the_saved_offset(following, log, state):
     log.write_bytes(b"1\n2\n")
     agent = following(*state)
     agent.wait_for("1", "2")
@@ -348,29 +350,29 @@ def test_after_a_kill_it_reads_on_from_what_was_saved(following, log, state):
     agent.wait_for("1", "2", "3")
 
 
-def test_what_was_not_delivered_at_a_kill_is_sent_by_the_next_run(following, log, state):
+def test_lines_not_delivered_before_a_kill_are_sent_by_the_next_run(following, log, state):
     log.write_bytes(b"1\n2\n")
     agent = following(*state, interval_ms=3_600_000)
-    wait_until(lambda: read_files(state) == 1, "it is read")
+    wait_until(lambda: count_read_files(state) == 1, "it is read")
     agent.kill()
     agent = following(*state)
     agent.wait_for("1", "2")
 
 
-def test_a_rotated_file_is_not_done_before_it_is_delivered(following, log, state):
+def test_a_rotated_file_is_not_finished_before_it_is_delivered(following, log, state):
     log.write_bytes(b"1\n")
     agent = following(*state, interval_ms=3_600_000)  # nothing is sent
-    wait_until(lambda: read_files(state) == 1, "the first file is read")
+    wait_until(lambda: count_read_files(state) == 1, "the first file is read")
     log.rename(sibling(log, ".1"))
     log.write_bytes(b"2\n")
-    wait_until(lambda: read_files(state) == 2, "the second file is read")
+    wait_until(lambda: count_read_files(state) == 2, "the second file is read")
     agent.kill()
     agent = following(*state)
     agent.wait_for("1", "2")
 
 
-def test_what_was_rotated_meanwhile_is_read_first_and_oldest_first(following, log, state):
-    """Known and unknown files, under numbers and dates; not those that were there before, nor compressed ones."""
+def test_files_rotated_meanwhile_are_read_first_and_oldest_first(following, log, state):
+    """Reads known and unknown files, with numbers and dates as suffixes. Skips older files and compressed ones."""
     sibling(log, ".1").write_bytes(b"before it all began\n")
     log.write_bytes(b"1\n")
     agent = following(*state)
@@ -406,7 +408,7 @@ def test_a_file_that_was_truncated_meanwhile_is_read_from_its_beginning(followin
     agent.wait_for("1", "2", "3", *content.decode().split())
 
 
-def test_a_copy_that_was_made_meanwhile_is_read_on(following, log, state):
+def test_a_copy_that_was_made_meanwhile_is_read_to_its_end(following, log, state):
     log.write_bytes(b"1\n2\n")
     agent = following(*state)
     agent.wait_for("1", "2")
@@ -419,7 +421,7 @@ def test_a_copy_that_was_made_meanwhile_is_read_on(following, log, state):
 
 
 def test_a_file_that_was_deleted_and_created_again_meanwhile_is_another_file(following, log, state):
-    """Its inode is likely to be the same one."""
+    """The new file probably has the inode of the old one."""
     log.write_bytes(b"same beginning\n1\n")
     agent = following(*state)
     agent.wait_for("same beginning", "1")
@@ -430,7 +432,7 @@ def test_a_file_that_was_deleted_and_created_again_meanwhile_is_another_file(fol
     agent.wait_for("same beginning", "1", "same beginning", "1", "2")
 
 
-def test_a_known_file_is_found_under_any_name_but_nothing_else_is_taken_for_one(following, log, state):
+def test_a_known_file_is_found_under_any_name_and_no_other_file_is_mistaken_for_it(following, log, state):
     log.write_bytes(b"1\n")
     agent = following(*state)
     agent.wait_for("1")
@@ -463,7 +465,7 @@ def test_a_name_may_hold_any_byte(following, log, state):
 # ---- a state without following ----
 
 
-def test_with_a_state_every_run_sends_what_is_new_and_a_second_run_nothing(cwl_local, group, log, state):
+def test_with_a_state_every_run_sends_only_new_lines(cwl_local, group, log, state):
     log.write_bytes(b"1\n2\n")
     assert ship(cwl_local, group, *state, log).returncode == DELIVERED
     again = ship(cwl_local, group, *state, log)
@@ -479,12 +481,12 @@ def test_with_a_state_every_run_sends_what_is_new_and_a_second_run_nothing(cwl_l
     assert summary(ship(cwl_local, group, *state, log))["lines"] == 0
 
 
-def test_lines_that_cannot_be_sent_hold_nothing_up_and_are_told_once(cwl_local, group, log, state):
+def test_lines_that_cannot_be_sent_delay_no_others_and_are_reported_once(cwl_local, group, log, state):
     log.write_bytes(b"\n1\n\n" + LINE_TOO_LONG + b"\n2\n\n" + LINE_TOO_LONG + b"\n\n")
     first = ship(cwl_local, group, *state, log)
     assert first.returncode == NOT_DELIVERED
-    told = summary(first)
-    assert (told["delivered"], told["refused"], told["skipped_empty"]) == (2, 2, 4)
+    numbers = summary(first)
+    assert (numbers["delivered"], numbers["refused"], numbers["skipped_empty"]) == (2, 2, 4)
     again = ship(cwl_local, group, *state, log)
     assert again.returncode == DELIVERED, again.stderr
     assert summary(again)["lines"] == 0, again.stderr
@@ -507,7 +509,7 @@ def test_without_following_a_rotated_file_that_may_still_grow_keeps_its_last_lin
     assert messages(cwl_local, group) == ["1", "2", "3", "half and half"]
 
 
-def test_what_was_not_delivered_is_sent_by_the_next_run(cwl_local, group, log, state):
+def test_lines_not_delivered_are_sent_by_the_next_run(cwl_local, group, log, state):
     log.write_bytes(b"1\n2\n3\n\n")
     denied = {"operation": "PutLogEvents", "error": {"code": "AccessDeniedException", "status": 400}}
     with CwlLocal([denied]) as denying:
@@ -526,7 +528,7 @@ def test_files_are_read_in_the_order_given(cwl_local, group, log, state):
     assert messages(cwl_local, group) == ["b1", "b2", "a1"]
 
 
-# ---- what is refused ----
+# ---- refused usage ----
 
 
 def assert_refused(done, *must_name):
@@ -560,7 +562,7 @@ def test_a_file_given_twice_is_refused(cwl_local, group, log):
     assert_refused(ship(cwl_local, group, "--follow", log, again), "the same file")
 
 
-def test_a_state_folder_that_another_has_is_refused(following, cwl_local, group, log, state):
+def test_a_state_folder_in_use_is_refused(following, cwl_local, group, log, state):
     log.write_bytes(b"1\n")
     following(*state).wait_for("1")
     assert_refused(ship(cwl_local, group, *state, log), "in use")
@@ -593,7 +595,7 @@ def test_a_state_that_cannot_be_trusted_is_refused(cwl_local, group, log, state,
     assert messages(cwl_local, group) == ["1", "2", "3"]
 
 
-def test_a_state_that_was_removed_means_from_the_beginning(cwl_local, group, log, state):
+def test_without_the_removed_state_it_reads_from_the_beginning(cwl_local, group, log, state):
     log.write_bytes(b"1\n2\n")
     assert ship(cwl_local, group, *state, log).returncode == DELIVERED
     next(state[1].glob("*.files")).unlink()
@@ -607,7 +609,7 @@ def test_a_state_folder_that_cannot_be_written_is_refused(cwl_local, group, log,
     assert_refused(ship(cwl_local, group, "--state-dir", tmp_path / "file" / "state", log), "state_dir")
 
 
-def test_help_tells_about_it():
-    told = subprocess.run([CWL_SHIP, "--help"], capture_output=True, text=True, timeout=10, check=True).stdout
-    assert "--follow" in told
-    assert "--state-dir DIR" in told
+def test_help_describes_the_options():
+    numbers = subprocess.run([CWL_SHIP, "--help"], capture_output=True, text=True, timeout=10, check=True).stdout
+    assert "--follow" in numbers
+    assert "--state-dir DIR" in numbers

@@ -1,6 +1,6 @@
-"""What others see of the library: moto's server or cwl-local takes the events, AWS's own client reads them back.
+"""The outside view: events go to moto's server or to cwl-local, and AWS's own client reads them back.
 
-The host is Python, by ctypes; nothing of it, of the reader or of moto is the project's own code.
+The host is written in Python. The reader and moto are not the project's own code.
 """
 
 import random
@@ -73,9 +73,9 @@ def test_bytes_that_are_not_utf8_come_back_as_replacement_characters(endpoint, g
     assert_same([message.decode(errors="replace") for message in messages], got, "messages")
 
 
-def test_events_that_come_out_of_order_are_read_in_order(endpoint, group):
+def test_events_pushed_out_of_order_are_read_in_order(endpoint, group):
     start = now_ms() - 3_600_000
-    # Few timestamps for many events: those of the same millisecond must stay as they were pushed.
+    # Few timestamps for many events: events of the same millisecond must stay in the order pushed.
     events = [(start + random.Random(7 * n).randrange(50) * 1000, f"event {n}") for n in range(2000)]
     with host.sink(endpoint, log_group=group, log_stream="s") as sink:
         for timestamp, message in events:
@@ -91,7 +91,7 @@ def test_many_batches_come_back_whole_and_in_order(endpoint, group):
         for timestamp, message in events:
             sink.push(message, timestamp)
         sink.flush()
-        assert sink.stats().requests >= 3  # a request holds 10,000 events
+        assert sink.stats().requests >= 3  # a request has at most 10,000 events
     assert_same(events, read_back(logs_client(endpoint), group, "s"), "events")
 
 
@@ -105,43 +105,44 @@ def test_the_largest_message_comes_back_whole(endpoint, group):
     assert message == largest
 
 
-def described(client, group):
+def describe_groups(client, group):
+    """Returns the descriptions of all groups whose names begin with `group`."""
     groups = client.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
     return {entry["logGroupName"]: entry for entry in groups}
 
 
 def test_missing_groups_and_streams_are_created_with_their_retention(endpoint, group):
     client = logs_client(endpoint)
-    assert described(client, group) == {}
+    assert describe_groups(client, group) == {}
     with host.sink(endpoint, retention_days=7, log_stream="s") as sink:
         sink.push("one", group=f"{group}/one")
         sink.push("two", group=f"{group}/two")
         sink.push("two", group=f"{group}/two", stream="t")
-    groups = described(client, group)
+    groups = describe_groups(client, group)
     assert sorted(groups) == [f"{group}/one", f"{group}/two"]
     assert [entry.get("retentionInDays") for entry in groups.values()] == [7, 7]
     streams = client.describe_log_streams(logGroupName=f"{group}/two")["logStreams"]
     assert sorted(stream["logStreamName"] for stream in streams) == ["s", "t"]
 
 
-def test_a_group_that_was_there_keeps_its_retention(endpoint, group):
+def test_an_existing_group_keeps_its_retention(endpoint, group):
     client = logs_client(endpoint)
     client.create_log_group(logGroupName=group)
     client.put_retention_policy(logGroupName=group, retentionInDays=30)
     with host.sink(endpoint, retention_days=7, log_group=group, log_stream="s") as sink:
         sink.push("one")
-    assert described(client, group)[group]["retentionInDays"] == 30
+    assert describe_groups(client, group)[group]["retentionInDays"] == 30
     assert len(read_back(client, group, "s")) == 1
 
 
 def test_without_retention_days_a_new_group_keeps_its_events_for_ever(endpoint, group):
     with host.sink(endpoint, log_group=group, log_stream="s") as sink:
         sink.push("one")
-    assert "retentionInDays" not in described(logs_client(endpoint), group)[group]
+    assert "retentionInDays" not in describe_groups(logs_client(endpoint), group)[group]
 
 
-def test_a_wrong_secret_is_refused_and_said(cwl_local, group):
-    """cwl-local verifies signatures, so the tests above hold only because the library's are right."""
+def test_a_wrong_secret_is_refused_and_reported(cwl_local, group):
+    """Shows that cwl-local verifies signatures. The tests above pass only because the library signs correctly."""
     wrong = host.Sink(
         endpoint_url=cwl_local,
         region="us-east-1",

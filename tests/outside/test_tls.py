@@ -1,6 +1,6 @@
-"""HTTPS: the library trusts what the machine trusts, and nobody else; the host loses nothing while it must not trust.
+"""HTTPS: the library trusts the machine's certificates and no others; no event is lost while it cannot trust.
 
-The host is a process of its own, since the certificates that are trusted are read once in a process.
+The host is a separate process, because a process reads the trusted certificates only once.
 """
 
 import os
@@ -13,7 +13,7 @@ import loopback
 
 SECONDS = 60
 
-# Pushes events and waits until they are delivered, or until the endpoint is paused and the operator was told why.
+# Pushes events and waits until they are delivered, or until the endpoint is paused and a diagnostic names the reason.
 HOST = """
 import sys, time, host
 with host.diagnostics() as texts:
@@ -33,8 +33,8 @@ with host.diagnostics() as texts:
 """
 
 
-def pushed_by_a_host_that_trusts(certificate, endpoint, group):
-    """What the host counted, and what it was told."""
+def push_from_a_host_that_trusts(certificate, endpoint, group):
+    """Runs the host. Returns its counts and the library's diagnostics."""
     modules = ":".join(str(loopback.ROOT / folder) for folder in ("tests/outside", "scripts"))
     environment = loopback.hermetic_environment() | {"PYTHONPATH": modules, "SSL_CERT_FILE": str(certificate)}
     done = subprocess.run(
@@ -45,8 +45,8 @@ def pushed_by_a_host_that_trusts(certificate, endpoint, group):
         timeout=SECONDS,
         check=True,
     )
-    counted, told = done.stdout.splitlines()
-    return counted, told
+    counts, diagnostics = done.stdout.splitlines()
+    return counts, diagnostics
 
 
 @pytest.fixture
@@ -56,9 +56,9 @@ def secure():
         yield local
 
 
-def test_events_are_delivered_to_whom_the_machine_trusts(secure, group):
-    counted, told = pushed_by_a_host_that_trusts(secure.certificate, secure.endpoint, group)
-    assert counted == "delivered=100 pending=0 lost=0 paused=0", told
+def test_events_are_delivered_to_an_endpoint_that_the_machine_trusts(secure, group):
+    counts, diagnostics = push_from_a_host_that_trusts(secure.certificate, secure.endpoint, group)
+    assert counts == "delivered=100 pending=0 lost=0 paused=0", diagnostics
     client = loopback.logs_client(secure.endpoint, secure.certificate)
     arrived = [message for _, message in loopback.read_back(client, group, "s")]
     assert arrived == [f"event {number}" for number in range(100)]
@@ -66,10 +66,10 @@ def test_events_are_delivered_to_whom_the_machine_trusts(secure, group):
 
 
 @pytest.mark.parametrize("trusted", ["nobody", "another"])
-def test_events_stay_and_the_operator_is_told_while_the_endpoint_is_not_trusted(secure, group, trusted):
+def test_events_stay_and_the_operator_learns_why_while_the_endpoint_is_not_trusted(secure, group, trusted):
     with loopback.CwlLocal(tls=True) as another:
         certificate = {"nobody": os.devnull, "another": another.certificate}[trusted]
-        counted, told = pushed_by_a_host_that_trusts(certificate, secure.endpoint, group)
-    assert counted == "delivered=0 pending=100 lost=0 paused=1", told
-    assert "certificate" in told, told
+        counts, diagnostics = push_from_a_host_that_trusts(certificate, secure.endpoint, group)
+    assert counts == "delivered=0 pending=100 lost=0 paused=1", diagnostics
+    assert "certificate" in diagnostics, diagnostics
     assert secure.control("GET", "stats")["groups"] == {}
