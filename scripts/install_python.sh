@@ -10,6 +10,8 @@ if cmp -s "$requirements" "$stamp" && "$venv/bin/python" -c '' 2>/dev/null; then
     exit 0
 fi
 echo "installing $requirements into $venv"
-"${PYTHON:-python3}" -m venv --clear "$venv"
+# Not `venv --clear`, which would also remove other environments inside this one.
+rm -rf "$venv/bin" "$venv/include" "$venv/lib" "$venv/lib64" "$venv/pyvenv.cfg" "$stamp"
+"${PYTHON:-python3}" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" </dev/null
 cp "$requirements" "$stamp"

@@ -59,8 +59,8 @@ def measure_group(group, amounts):
 
 def first_line(*command):
     try:
-        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=20)
-        return said.stdout.split("\n")[0]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=20)
+        return done.stdout.split("\n")[0]
     except (OSError, subprocess.SubprocessError):
         return "unknown"
 
