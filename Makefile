@@ -45,7 +45,7 @@ BUILD_LIBRARY := $(CARGO) rustc --locked --release --lib --crate-type cdylib
 .DEFAULT_GOAL := all
 # The slow steps use all cores by themselves, and two installations at once would compete for apt's lock.
 .NOTPARALLEL:
-.PHONY: all build library cwl-local header demo test simulate mutations kill-test bench bench-isolation bench-profile bench-reference check clean distclean help c-tests tools
+.PHONY: all build library cwl-local header demo test simulate mutations kill-test bench bench-isolation bench-profile bench-reference check deny clean distclean help c-tests tools
 
 all: header build ## Build the library, cwl-ship and cwl-local, and renew include/cwl_sink.h
 
@@ -136,6 +136,15 @@ check: $(LINT_VENV_OK) ## Check formatting and lints of Rust, Python and C; ever
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+	@$(MAKE) --no-print-directory deny
+
+CARGO_DENY_VERSION := 0.20.2
+
+# Installed for the user, not into target/, so that only the first check on a machine takes the two minutes.
+deny: ## Check licences, sources and versions of the dependencies (installs cargo-deny if it is missing)
+	@$(CARGO) deny --version >/dev/null 2>&1 \
+	    || env -u CARGO_TARGET_DIR $(CARGO) install --locked cargo-deny --version $(CARGO_DENY_VERSION) </dev/null
+	$(CARGO) deny --locked --workspace check --hide-inclusion-graph licenses bans sources
 
 clean: ## Remove all build results
 	rm -rf target
