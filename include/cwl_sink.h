@@ -574,13 +574,6 @@ extern "C" {
 const char *cwl_status_name(int32_t status);
 
 /**
- * What went wrong in the calling thread's last call that failed, as a sentence in UTF-8; "" when none has.
- * A call that succeeds does not change it. Never NULL. The text belongs to the library and is valid until
- * the same thread's next call that fails, or its end.
- */
-const char *cwl_last_error(void);
-
-/**
  * The library's version, such as "0.1.0". The text is static: do not free it. Any thread.
  */
 const char *cwl_version(void);
@@ -590,6 +583,13 @@ const char *cwl_version(void);
  * Any thread.
  */
 uint32_t cwl_abi_version(void);
+
+/**
+ * What went wrong in the calling thread's last call that failed, as a sentence in UTF-8; "" when none has.
+ * A call that succeeds does not change it. Never NULL. The text belongs to the library and is valid until
+ * the same thread's next call that fails, or its end.
+ */
+const char *cwl_last_error(void);
 
 /**
  * A configuration with every option at its default. Free it with `cwl_config_free`. NULL only for a defect in
@@ -611,6 +611,73 @@ enum cwl_status cwl_config_set(struct cwl_config *config, const char *key, const
  * Frees a configuration. NULL is allowed. Sinks opened with it go on: they have a copy.
  */
 void cwl_config_free(struct cwl_config *config);
+
+/**
+ * Opens a sink and puts it into `*sink`. The configuration is copied and stays the caller's; NULL means all
+ * defaults. End with `cwl_shutdown`, then `cwl_sink_free`.
+ *
+ * Starts `worker_threads` threads, and later up to 16 for what can only block, such as looking up a host's name; all
+ * of them block every signal. Sends no event yet, and does not ask whether the
+ * credentials are good: what is wrong with them shows in the log callback and the statistics. Blocks for some
+ * seconds at most, and only when neither the options, the environment nor the profile name a region, so that
+ * the instance's metadata is asked. Any thread, but not inside a callback.
+ *
+ * Returns `CWL_ERR_CONFIG` for options that do not go together, `CWL_ERR_OPEN` when no region can be found or
+ * no thread can be started, `CWL_ERR_STATE` when the folder `state_dir` cannot be used; `*sink` is then NULL.
+ */
+enum cwl_status cwl_sink_open(const struct cwl_config *config,
+                              struct cwl_sink **sink);
+
+/**
+ * Sends what waits; returns when every event accepted before the call has its outcome. Pushes may go on
+ * meanwhile and are not waited for.
+ *
+ * Blocks for at most `timeout_ms` milliseconds; negative: without limit. 0 only starts the sending. Any
+ * thread, several at the same time, but not inside a callback.
+ *
+ * Returns `CWL_ERR_TIMEOUT` when some events have no outcome yet, such as those of a target that is refused;
+ * they are kept and tried again.
+ */
+enum cwl_status cwl_flush(struct cwl_sink *sink, int64_t timeout_ms);
+
+/**
+ * Takes no more events, sends what it can, abandons the rest and stops the threads.
+ *
+ * Blocks until everything has its outcome, and at most `timeout_ms` milliseconds plus 500, whatever the
+ * network does; negative: without limit. 0 abandons at once. What has failed and could only be tried again
+ * after the time-out is abandoned without waiting for it. May be called twice and from any thread, but not
+ * inside a callback; pushes that race with it are either taken or get `CWL_ERR_CLOSED`. Statistics stay
+ * readable until `cwl_sink_free`.
+ *
+ * Returns `CWL_ERR_ABANDONED` when the shutdown is complete but events were abandoned. A second call waits
+ * for the first and returns what that did, or `CWL_ERR_TIMEOUT` when its own time-out comes first.
+ */
+enum cwl_status cwl_shutdown(struct cwl_sink *sink, int64_t timeout_ms);
+
+/**
+ * Frees a sink, after `cwl_shutdown`; without it, shuts down with a time-out of 0, which abandons what is not
+ * sent. NULL is allowed. Not inside a callback. No other call may use the sink any more. Targets opened from it stay valid until they
+ * are freed; pushing into them returns `CWL_ERR_CLOSED`.
+ */
+void cwl_sink_free(struct cwl_sink *sink);
+
+/**
+ * Looks up a target once, for `cwl_target_push`, and puts it into `*target`. NULL as a name means the option
+ * `log_group` or `log_stream`. Free it with `cwl_target_free`. Does not block; no request goes out.
+ *
+ * Returns `CWL_ERR_INVALID_ARGUMENT` for a name that CloudWatch Logs does not allow, `CWL_ERR_CLOSED` after
+ * the shutdown; `*target` is then NULL.
+ */
+enum cwl_status cwl_target_open(struct cwl_sink *sink,
+                                const char *log_group,
+                                const char *log_stream,
+                                struct cwl_target **target);
+
+/**
+ * Frees a target's handle. What was pushed through it is sent all the same. NULL is allowed. May come before
+ * or after `cwl_sink_free`, but inside a callback only before.
+ */
+void cwl_target_free(struct cwl_target *target);
 
 /**
  * Opens a source by its name, any text in UTF-8, and puts it into `*source`. Free it with `cwl_source_free`. A name
@@ -676,73 +743,6 @@ enum cwl_status cwl_push_events(struct cwl_sink *sink,
  * `log_group` and `log_stream` must be NULL. Any thread, several at the same time.
  */
 enum cwl_status cwl_target_push(struct cwl_target *target, const struct cwl_event *event);
-
-/**
- * Opens a sink and puts it into `*sink`. The configuration is copied and stays the caller's; NULL means all
- * defaults. End with `cwl_shutdown`, then `cwl_sink_free`.
- *
- * Starts `worker_threads` threads, and later up to 16 for what can only block, such as looking up a host's name; all
- * of them block every signal. Sends no event yet, and does not ask whether the
- * credentials are good: what is wrong with them shows in the log callback and the statistics. Blocks for some
- * seconds at most, and only when neither the options, the environment nor the profile name a region, so that
- * the instance's metadata is asked. Any thread, but not inside a callback.
- *
- * Returns `CWL_ERR_CONFIG` for options that do not go together, `CWL_ERR_OPEN` when no region can be found or
- * no thread can be started, `CWL_ERR_STATE` when the folder `state_dir` cannot be used; `*sink` is then NULL.
- */
-enum cwl_status cwl_sink_open(const struct cwl_config *config,
-                              struct cwl_sink **sink);
-
-/**
- * Looks up a target once, for `cwl_target_push`, and puts it into `*target`. NULL as a name means the option
- * `log_group` or `log_stream`. Free it with `cwl_target_free`. Does not block; no request goes out.
- *
- * Returns `CWL_ERR_INVALID_ARGUMENT` for a name that CloudWatch Logs does not allow, `CWL_ERR_CLOSED` after
- * the shutdown; `*target` is then NULL.
- */
-enum cwl_status cwl_target_open(struct cwl_sink *sink,
-                                const char *log_group,
-                                const char *log_stream,
-                                struct cwl_target **target);
-
-/**
- * Frees a target's handle. What was pushed through it is sent all the same. NULL is allowed. May come before
- * or after `cwl_sink_free`, but inside a callback only before.
- */
-void cwl_target_free(struct cwl_target *target);
-
-/**
- * Sends what waits; returns when every event accepted before the call has its outcome. Pushes may go on
- * meanwhile and are not waited for.
- *
- * Blocks for at most `timeout_ms` milliseconds; negative: without limit. 0 only starts the sending. Any
- * thread, several at the same time, but not inside a callback.
- *
- * Returns `CWL_ERR_TIMEOUT` when some events have no outcome yet, such as those of a target that is refused;
- * they are kept and tried again.
- */
-enum cwl_status cwl_flush(struct cwl_sink *sink, int64_t timeout_ms);
-
-/**
- * Takes no more events, sends what it can, abandons the rest and stops the threads.
- *
- * Blocks until everything has its outcome, and at most `timeout_ms` milliseconds plus 500, whatever the
- * network does; negative: without limit. 0 abandons at once. What has failed and could only be tried again
- * after the time-out is abandoned without waiting for it. May be called twice and from any thread, but not
- * inside a callback; pushes that race with it are either taken or get `CWL_ERR_CLOSED`. Statistics stay
- * readable until `cwl_sink_free`.
- *
- * Returns `CWL_ERR_ABANDONED` when the shutdown is complete but events were abandoned. A second call waits
- * for the first and returns what that did, or `CWL_ERR_TIMEOUT` when its own time-out comes first.
- */
-enum cwl_status cwl_shutdown(struct cwl_sink *sink, int64_t timeout_ms);
-
-/**
- * Frees a sink, after `cwl_shutdown`; without it, shuts down with a time-out of 0, which abandons what is not
- * sent. NULL is allowed. Not inside a callback. No other call may use the sink any more. Targets opened from it stay valid until they
- * are freed; pushing into them returns `CWL_ERR_CLOSED`.
- */
-void cwl_sink_free(struct cwl_sink *sink);
 
 /**
  * Fills `*stats`: as many members as its `struct_size` holds. Does not block; any thread; also after the

@@ -2,7 +2,10 @@
 
 use std::ffi::c_char;
 
-use super::boundary::{self, Fault, Kind, enter};
+use super::boundary::{catch_panic, ffi_call};
+use super::error::FfiError;
+use super::handle::{self, Handle, from_handle, into_handle};
+use super::pointers;
 use super::status::cwl_status;
 use crate::config::Config;
 
@@ -12,7 +15,7 @@ pub struct cwl_config {
     _opaque: [u8; 0],
 }
 
-impl Kind for cwl_config {
+impl Handle for cwl_config {
     type Value = Config;
     const NAME: &'static str = "cwl_config";
     const MARK: u64 = u64::from_le_bytes(*b"cwlconfg");
@@ -22,7 +25,7 @@ impl Kind for cwl_config {
 /// the library. Does not block; any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn cwl_config_new() -> *mut cwl_config {
-    boundary::guarded(|| boundary::give(Config::default())).unwrap_or(std::ptr::null_mut())
+    catch_panic(|| into_handle(Config::default())).unwrap_or(std::ptr::null_mut())
 }
 
 /// Sets one option. Key and value are text in UTF-8 that ends in NUL; both are copied. The README lists the
@@ -37,14 +40,15 @@ pub unsafe extern "C" fn cwl_config_set(
     key: *const c_char,
     value: *const c_char,
 ) -> cwl_status {
-    enter(|| {
+    ffi_call(|| {
         // SAFETY: config and key are what the host says they are; both are checked.
-        let (config, key) = unsafe { (boundary::borrow_mut(config)?, boundary::text("key", key)?) };
-        let key = key.ok_or_else(|| Fault::argument("key is NULL"))?;
+        let (config, key) = unsafe { (handle::borrow_mut(config)?, pointers::text("key", key)?) };
+        let key = key.ok_or_else(|| FfiError::argument("key is NULL"))?;
         // SAFETY: the same of value.
-        let value = unsafe { boundary::hidden_text(&format!("the value for option {key:?}"), value)? };
-        let value = value.ok_or_else(|| Fault::argument(format!("the value for option {key:?} is NULL")))?;
-        config.set(key, value).map_err(|error| Fault::new(cwl_status::CWL_ERR_CONFIG, error))
+        let value = unsafe { pointers::secret_text(&format!("the value for option {key:?}"), value)? };
+        let value =
+            value.ok_or_else(|| FfiError::argument(format!("the value for option {key:?} is NULL")))?;
+        Ok(config.set(key, value)?)
     })
 }
 
@@ -52,5 +56,5 @@ pub unsafe extern "C" fn cwl_config_set(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_config_free(config: *mut cwl_config) {
     // SAFETY: a live configuration or NULL, by the host's word, and not used any more.
-    boundary::guarded(|| drop(unsafe { boundary::take_back(config) }));
+    catch_panic(|| drop(unsafe { from_handle(config) }));
 }

@@ -1,6 +1,6 @@
 //! The library's own diagnostics, on their way to the host.
 
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{c_char, c_void};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -11,8 +11,10 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use super::boundary::{Fault, enter};
+use super::boundary::ffi_call;
+use super::error::FfiError;
 use super::status::cwl_status;
+use super::text::c_string;
 use crate::threads;
 
 /// How grave a diagnostic is.
@@ -69,16 +71,18 @@ pub unsafe extern "C" fn cwl_set_log_callback(
     callback: cwl_log_callback,
     user: *mut c_void,
 ) -> cwl_status {
-    enter(|| {
+    ffi_call(|| {
         let wanted = match u8::try_from(level) {
             Ok(level @ 1..=5) => level,
             _ if callback.is_none() => 0,
             _ => {
-                return Err(Fault::argument(format!("level is {level}; allowed are 1 (error) to 5 (trace)")));
+                return Err(FfiError::argument(format!(
+                    "level is {level}; allowed are 1 (error) to 5 (trace)"
+                )));
             }
         };
         if threads::is_in_callback() {
-            return Err(Fault::new(
+            return Err(FfiError::new(
                 cwl_status::CWL_ERR_IN_CALLBACK,
                 "the log callback cannot be changed inside a callback",
             ));
@@ -129,7 +133,7 @@ impl<S: Subscriber> Layer<S> for HostLayer {
         let level = number(event.metadata().level());
         let mut text = Text(String::new());
         event.record(&mut text);
-        let Ok(message) = CString::new(text.0.replace('\0', "\u{FFFD}")) else { return };
+        let message = c_string(&text.0);
         threads::call_back(|| {
             let host = HOST.read().unwrap_or_else(PoisonError::into_inner);
             let Some(host) = host.as_ref() else { return };

@@ -2,16 +2,18 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-use super::ack::{cwl_ack, cwl_ack_callback, cwl_ack_fd, cwl_poll_acks, cwl_set_ack_callback};
+use super::ack::{cwl_ack_callback, cwl_ack_fd, cwl_poll_acks, cwl_set_ack_callback};
+use super::ack_array::cwl_ack;
 use super::config::{cwl_config, cwl_config_free, cwl_config_new, cwl_config_set};
-use super::event::{cwl_event, cwl_push_event, cwl_push_events, cwl_target_push};
+use super::error::cwl_last_error;
+use super::event::cwl_event;
 use super::log::{cwl_log_callback, cwl_set_log_callback};
-use super::sink::{
-    cwl_flush, cwl_shutdown, cwl_sink, cwl_sink_free, cwl_sink_open, cwl_stats, cwl_stats_json,
-    cwl_stats_snapshot, cwl_string_free, cwl_target, cwl_target_free, cwl_target_open,
-};
+use super::push::{cwl_push_event, cwl_push_events, cwl_target_push};
+use super::sink::{cwl_flush, cwl_shutdown, cwl_sink, cwl_sink_free, cwl_sink_open};
 use super::source::{cwl_source, cwl_source_free, cwl_source_offset, cwl_source_open};
-use super::status::{CWL_ABI_VERSION, cwl_last_error, cwl_status, cwl_status_name, cwl_version};
+use super::stats::{cwl_stats, cwl_stats_json, cwl_stats_snapshot, cwl_string_free};
+use super::status::{CWL_ABI_VERSION, cwl_status, cwl_status_name, cwl_version};
+use super::target::{cwl_target, cwl_target_free, cwl_target_open};
 
 /// Everything a host needs, for those that load the library with dlopen: `dlsym(handle, "cwl_plugin")` is a
 /// `const cwl_plugin *`. Each member is the function of the name given behind it. Later versions add members at

@@ -3,7 +3,10 @@
 use std::ffi::c_char;
 use std::sync::Arc;
 
-use super::boundary::{self, Fault, Kind, enter};
+use super::boundary::{catch_panic, ffi_call};
+use super::error::FfiError;
+use super::handle::{self, Handle, from_handle, into_handle};
+use super::pointers;
 use super::sink::cwl_sink;
 use super::status::cwl_status;
 use crate::sink::Sink;
@@ -21,7 +24,7 @@ pub struct SourceValue {
     pub source: Arc<Source>,
 }
 
-impl Kind for cwl_source {
+impl Handle for cwl_source {
     type Value = SourceValue;
     const NAME: &'static str = "cwl_source";
     const MARK: u64 = u64::from_le_bytes(*b"cwlsourc");
@@ -45,16 +48,16 @@ pub unsafe extern "C" fn cwl_source_open(
     name: *const c_char,
     source: *mut *mut cwl_source,
 ) -> cwl_status {
-    enter(|| {
+    ffi_call(|| {
         // SAFETY: the pointers are what the host says they are; each is checked.
         let (place, sink, name) = unsafe {
-            let place = boundary::out("source", source)?;
+            let place = pointers::out("source", source)?;
             *place = std::ptr::null_mut();
-            (place, boundary::borrow(sink)?, boundary::text("name", name)?)
+            (place, handle::borrow(sink)?, pointers::text("name", name)?)
         };
-        let name = name.ok_or_else(|| Fault::argument("the name of the source is NULL"))?;
-        let source = sink.sink.source(name).map_err(|error| Fault::new(cwl_status::CWL_ERR_STATE, error))?;
-        *place = boundary::give(SourceValue { sink: sink.sink.clone(), source });
+        let name = name.ok_or_else(|| FfiError::argument("the name of the source is NULL"))?;
+        let source = sink.sink.source(name)?;
+        *place = into_handle(SourceValue { sink: sink.sink.clone(), source });
         Ok(())
     })
 }
@@ -64,9 +67,9 @@ pub unsafe extern "C" fn cwl_source_open(
 /// Does not block; any thread; also after the shutdown.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_source_offset(source: *mut cwl_source, offset: *mut u64) -> cwl_status {
-    enter(|| {
+    ffi_call(|| {
         // SAFETY: room for the offset and a live source, by the host's word; both are checked.
-        let (place, source) = unsafe { (boundary::out("offset", offset)?, boundary::borrow(source)?) };
+        let (place, source) = unsafe { (pointers::out("offset", offset)?, handle::borrow(source)?) };
         *place = source.source.offset().unwrap_or(0);
         Ok(())
     })
@@ -77,5 +80,5 @@ pub unsafe extern "C" fn cwl_source_offset(source: *mut cwl_source, offset: *mut
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_source_free(source: *mut cwl_source) {
     // SAFETY: a live source or NULL, by the host's word, and not used any more.
-    boundary::guarded(|| drop(unsafe { boundary::take_back(source) }));
+    catch_panic(|| drop(unsafe { from_handle(source) }));
 }

@@ -1,8 +1,6 @@
-//! Codes, the text of the last error, versions.
+//! Status codes and versions.
 
 use std::ffi::{CStr, c_char};
-
-use super::boundary;
 
 /// Version of the ABI: what `cwl_abi_version` of a library of the same major version returns at least. The
 /// SONAME carries the major version.
@@ -68,14 +66,6 @@ pub extern "C" fn cwl_status_name(status: i32) -> *const c_char {
         _ => c"CWL_ERR_UNKNOWN",
     };
     name.as_ptr()
-}
-
-/// What went wrong in the calling thread's last call that failed, as a sentence in UTF-8; "" when none has.
-/// A call that succeeds does not change it. Never NULL. The text belongs to the library and is valid until
-/// the same thread's next call that fails, or its end.
-#[unsafe(no_mangle)]
-pub extern "C" fn cwl_last_error() -> *const c_char {
-    boundary::last_error()
 }
 
 /// The library's version, such as "0.1.0". The text is static: do not free it. Any thread.

@@ -1,0 +1,64 @@
+//! Targets: a log group and a log stream of a sink, looked up once.
+
+use std::ffi::c_char;
+use std::sync::Arc;
+
+use super::boundary::{catch_panic, ffi_call};
+use super::handle::{self, Handle, from_handle, into_handle};
+use super::pointers;
+use super::sink::cwl_sink;
+use super::status::cwl_status;
+use crate::sink::Sink;
+use crate::target::Queue;
+
+/// A target of a sink: a log group and a log stream, looked up once. Opaque. May be used by several threads
+/// at the same time, but for `cwl_target_free`.
+pub struct cwl_target {
+    _opaque: [u8; 0],
+}
+
+/// What stands behind a `cwl_target`.
+pub struct TargetValue {
+    pub sink: Arc<Sink>,
+    pub queue: Arc<Queue>,
+}
+
+impl Handle for cwl_target {
+    type Value = TargetValue;
+    const NAME: &'static str = "cwl_target";
+    const MARK: u64 = u64::from_le_bytes(*b"cwltargt");
+}
+
+/// Looks up a target once, for `cwl_target_push`, and puts it into `*target`. NULL as a name means the option
+/// `log_group` or `log_stream`. Free it with `cwl_target_free`. Does not block; no request goes out.
+///
+/// Returns `CWL_ERR_INVALID_ARGUMENT` for a name that CloudWatch Logs does not allow, `CWL_ERR_CLOSED` after
+/// the shutdown; `*target` is then NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cwl_target_open(
+    sink: *mut cwl_sink,
+    log_group: *const c_char,
+    log_stream: *const c_char,
+    target: *mut *mut cwl_target,
+) -> cwl_status {
+    ffi_call(|| {
+        // SAFETY: the pointers are what the host says they are; each is checked.
+        let (place, sink, group, stream) = unsafe {
+            let place = pointers::out("target", target)?;
+            *place = std::ptr::null_mut();
+            let group = pointers::text("log_group", log_group)?;
+            (place, handle::borrow(sink)?, group, pointers::text("log_stream", log_stream)?)
+        };
+        let queue = sink.sink.open_target(group, stream)?;
+        *place = into_handle(TargetValue { sink: sink.sink.clone(), queue });
+        Ok(())
+    })
+}
+
+/// Frees a target's handle. What was pushed through it is sent all the same. NULL is allowed. May come before
+/// or after `cwl_sink_free`, but inside a callback only before.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cwl_target_free(target: *mut cwl_target) {
+    // SAFETY: a live target or NULL, by the host's word, and not used any more.
+    catch_panic(|| drop(unsafe { from_handle(target) }));
+}
