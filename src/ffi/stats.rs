@@ -1,6 +1,7 @@
 //! Statistics: what a sink did and holds.
 
 use std::ffi::{CString, c_char};
+use std::mem::transmute;
 
 use super::boundary::ffi_call;
 use super::error::FfiError;
@@ -85,39 +86,27 @@ pub unsafe extern "C" fn cwl_stats(sink: *mut cwl_sink, stats: *mut cwl_stats_sn
         pointers::check_out("stats", stats)?;
         // SAFETY: not NULL and aligned, and at least the first member is readable, by the host's word.
         let struct_size = unsafe { versioned::struct_size("the struct_size of stats", stats) }?;
-        let filled = filled(sink.sink.snapshot(), struct_size);
+        let filled = cwl_stats_snapshot::new(struct_size, sink.sink.snapshot());
         // SAFETY: `struct_size` bytes are the host's to be written.
         unsafe { versioned::write(stats, &filled, struct_size) };
         Ok(())
     })
 }
 
-fn filled(snapshot: Snapshot, struct_size: usize) -> cwl_stats_snapshot {
-    cwl_stats_snapshot {
-        struct_size,
-        accepted_events: snapshot.accepted_events,
-        accepted_bytes: snapshot.accepted_bytes,
-        refused_events: snapshot.refused_events,
-        delivered_events: snapshot.delivered_events,
-        delivered_bytes: snapshot.delivered_bytes,
-        rejected_events: snapshot.rejected_events,
-        dropped_events: snapshot.dropped_events,
-        abandoned_events: snapshot.abandoned_events,
-        pending_events: snapshot.pending_events,
-        buffered_bytes: snapshot.buffered_bytes,
-        buffered_bytes_peak: snapshot.buffered_bytes_peak,
-        targets: snapshot.targets,
-        targets_failing: snapshot.targets_failing,
-        requests: snapshot.requests,
-        requests_failed: snapshot.requests_failed,
-        requests_in_flight: snapshot.requests_in_flight,
-        batches_retried: snapshot.batches_retried,
-        wire_bytes: snapshot.wire_bytes,
-        truncated_events: snapshot.truncated_events,
-        endpoint_paused: snapshot.endpoint_paused,
-        concurrency_limit: snapshot.concurrency_limit,
-        requests_slow: snapshot.requests_slow,
-        requests_throttled: snapshot.requests_throttled,
+/// The statistics of a sink, laid out as `cwl_stats_snapshot`.
+///
+/// `cwl_stats_snapshot` is the only list of members here. Its members behind `struct_size` are those of [`Snapshot`], in
+/// the same order: the compiler compares the sizes, a test the names.
+#[repr(C)]
+struct SizedSnapshot {
+    struct_size: usize,
+    snapshot: Snapshot,
+}
+
+impl cwl_stats_snapshot {
+    fn new(struct_size: usize, snapshot: Snapshot) -> Self {
+        // SAFETY: both are `repr(C)`, of the same size, and numbers of 64 bits behind `struct_size`.
+        unsafe { transmute(SizedSnapshot { struct_size, snapshot }) }
     }
 }
 
@@ -150,5 +139,25 @@ pub unsafe extern "C" fn cwl_string_free(text: *mut c_char) {
     if !text.is_null() {
         // SAFETY: `CString::into_raw` made it, by the host's word.
         drop(unsafe { CString::from_raw(text) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEMBERS: usize = size_of::<Snapshot>() / size_of::<u64>();
+
+    #[test]
+    fn the_c_struct_has_the_statistics_of_the_sink_by_the_same_names_and_in_the_same_order() {
+        let numbers: [u64; MEMBERS] = std::array::from_fn(|index| index as u64 + 1);
+        // SAFETY: a snapshot is `repr(C)` and nothing but numbers of 64 bits.
+        let snapshot: Snapshot = unsafe { transmute(numbers) };
+        let size = size_of::<cwl_stats_snapshot>();
+        let (ours, in_c) =
+            (format!("{snapshot:?}"), format!("{:?}", cwl_stats_snapshot::new(size, snapshot)));
+        let expected = ours.replace("Snapshot { ", &format!("cwl_stats_snapshot {{ struct_size: {size}, "));
+        assert_eq!(in_c, expected);
+        assert!(in_c.ends_with(&format!(": {MEMBERS} }}")), "every member is a number of 64 bits: {in_c}");
     }
 }

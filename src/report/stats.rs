@@ -81,6 +81,9 @@ impl Drop for RequestInFlight<'_> {
 
 /// What a sink did and holds. Counters count from its opening on; gauges are as of now. Each number is exact,
 /// but two of them may be read a moment apart.
+///
+/// The C ABI hands out this struct as `cwl_stats_snapshot`: every member is a `u64`, and a new one goes to the end.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Snapshot {
     /// Events that pushes were told are taken.
