@@ -1,4 +1,4 @@
-//! Acks: what became of each event, on its way to the host.
+//! Acks: the outcome of each event, on its way to the host.
 
 use std::ffi::{c_int, c_void};
 use std::time::Instant;
@@ -16,29 +16,37 @@ use crate::sink::AckError;
 use crate::sync::lock;
 use crate::threads;
 
-/// Most acks that a callback is given at once.
+/// The most acks in one call of a callback.
 const CALLBACK_ACKS_MAX: usize = 1024;
 
-/// Takes acks: `count` of them behind each other, in the order in which the events became final, valid during the
-/// call only, and the `user` pointer that was given with the callback. Step through the array by the first one's
-/// `struct_size`.
+/// Receives an array of `count` acks, in the order in which the events became final. `user` is the pointer that
+/// was given with the callback. The array is valid during the call only. Step from one ack to the next by the
+/// `struct_size` of the first.
 ///
-/// Called from one thread of the library's, never while a lock of the library is held. It may push events; calls
-/// that wait for the library (`cwl_flush`, `cwl_shutdown`, `cwl_sink_open`) return `CWL_ERR_IN_CALLBACK` there, and a
-/// push never blocks. While it runs, no further acks come: it should be quick. It must not throw.
+/// Called from one thread of the library, never while the library holds a lock. No further acks come while the
+/// callback runs, so it should return quickly. It must not throw.
+///
+/// It may push events, and a push never blocks there. Calls that wait for the library (`cwl_flush`,
+/// `cwl_shutdown`, `cwl_sink_open`) return `CWL_ERR_IN_CALLBACK` there.
 pub type cwl_ack_callback =
     Option<unsafe extern "C" fn(acks: *const cwl_ack, count: usize, user: *mut c_void)>;
 
-/// Has the outcome of every event told to `callback`: one ack for each event accepted from now on, never two. Those
-/// accepted before have none, so call it before the first push. Can be called once for a sink, and not for one whose
-/// acks are polled.
+/// Registers a callback that is called with the outcome of every event: one ack for each event that is accepted
+/// from now on, never two. Events that were accepted before have no ack, so register the callback before the first
+/// push.
 ///
-/// Starts one thread. Acks that the callback has not been given yet count towards `buffer_max_bytes`. Before
-/// `cwl_shutdown` returns, the callback has been given the acks of all events, those abandoned included. If it takes
-/// longer than 100 ms beyond the shutdown's time-out for them, it is not called again, and what is left is only counted
-/// by `cwl_stats`; then a call that has not returned 50 ms later goes on after `cwl_shutdown`, and no other.
+/// Starts one thread. Acks that the callback has not been given yet count towards `buffer_max_bytes`.
 ///
-/// Returns `CWL_ERR_CLOSED` after the shutdown, and `CWL_ERR_OPEN` when the thread cannot be started.
+/// Before `cwl_shutdown` returns, the callback is given the acks of all events, abandoned ones included. Its time
+/// for them ends 100 ms after the time-out of the shutdown:
+/// - No new call begins after that. The acks that are left are only counted in `cwl_stats`.
+/// - A call that is running then has another 50 ms to return. If it does not, this one call goes on after
+///   `cwl_shutdown`.
+///
+/// Returns one of these errors:
+/// - `CWL_ERR_INVALID_ARGUMENT`: the sink has an ack callback already, or its acks are polled.
+/// - `CWL_ERR_CLOSED`: the sink is shut down.
+/// - `CWL_ERR_OPEN`: the thread could not be started.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_set_ack_callback(
     sink: *mut cwl_sink,
@@ -46,7 +54,7 @@ pub unsafe extern "C" fn cwl_set_ack_callback(
     user: *mut c_void,
 ) -> cwl_status {
     ffi_call(|| {
-        // SAFETY: a live sink, by the host's word; it is checked.
+        // SAFETY: the host passes a sink; `borrow` checks it.
         let sink = unsafe { handle::borrow(sink) }?;
         let callback = callback.ok_or_else(|| FfiError::argument("callback is NULL"))?;
         let host = Host { callback, user };
@@ -58,6 +66,7 @@ pub unsafe extern "C" fn cwl_set_ack_callback(
     })
 }
 
+/// The callback that a host registered.
 struct Host {
     callback: unsafe extern "C" fn(acks: *const cwl_ack, count: usize, user: *mut c_void),
     user: *mut c_void,
@@ -68,19 +77,24 @@ unsafe impl Send for Host {}
 
 impl Host {
     fn call(&self, acks: &[cwl_ack]) {
-        // SAFETY: the host gave the callback for this; the acks live until it returns.
+        // SAFETY: the host registered the callback for this; the acks live until it returns.
         unsafe { (self.callback)(acks.as_ptr(), acks.len(), self.user) }
     }
 }
 
-/// Takes up to `capacity` acks into `acks`, an array whose first element has its `struct_size` set to
-/// `sizeof(cwl_ack)`. Waits for the first, at most `timeout_ms` milliseconds; negative: without limit. Returns how
-/// many were taken, 0 at the time-out; negative: minus the `cwl_status` of what went wrong.
+/// Takes up to `capacity` acks into the array `acks`. Set the `struct_size` of the first element to
+/// `sizeof(cwl_ack)` before the call.
 ///
-/// The first call, or that of `cwl_ack_fd`, begins the acking: events accepted before have no ack, so make it before
-/// the first push, with a time-out of 0. One ack for each event from then on, never two; those not fetched yet count
-/// towards `buffer_max_bytes`. After the shutdown the acks that are left can still be fetched, until `cwl_sink_free`.
-/// One thread at a time; not inside a callback, and not for a sink with an ack callback.
+/// Waits for the first ack, for at most `timeout_ms` milliseconds. A negative number means no limit. Returns the
+/// number of acks that were taken; 0 means that the time-out ended first. On an error it returns minus the
+/// `cwl_status`.
+///
+/// Acks begin with the first call of `cwl_poll_acks` or `cwl_ack_fd`: one for each event that is accepted from
+/// then on, never two. Events that were accepted before have no ack, so make the first call before the first push,
+/// with a time-out of 0. Acks that were not fetched yet count towards `buffer_max_bytes`. After the shutdown the
+/// acks that are left can be fetched until `cwl_sink_free`.
+///
+/// One thread at a time. Not inside a callback. Not for a sink with an ack callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_poll_acks(
     sink: *mut cwl_sink,
@@ -90,14 +104,14 @@ pub unsafe extern "C" fn cwl_poll_acks(
 ) -> i64 {
     let mut count = 0;
     let status = ffi_call(|| {
-        // SAFETY: a live sink, by the host's word; it is checked.
+        // SAFETY: the host passes a sink; `borrow` checks it.
         let sink = unsafe { handle::borrow(sink) }?;
         let mut stride = size_of::<cwl_ack>();
         if capacity > 0 || !acks.is_null() {
             pointers::check_out("acks", acks)?;
         }
         if capacity > 0 {
-            // SAFETY: not NULL and aligned, and the first element is readable, by the host's word.
+            // SAFETY: not NULL and aligned; the host says that the first element is readable.
             stride = unsafe { versioned::struct_size("the struct_size of acks[0]", acks) }?;
         }
         if timeout_ms != 0 && !threads::may_wait() {
@@ -107,8 +121,7 @@ pub unsafe extern "C" fn cwl_poll_acks(
         let fetched = AckArray::new(&sink.sink.poll_acks(capacity, deadline)?);
         for (index, ack) in fetched.acks().iter().enumerate() {
             let ack = cwl_ack { struct_size: stride, ..*ack };
-            // SAFETY: there is room for `capacity` acks of `stride` bytes, by the host's word, and no more were
-            // fetched.
+            // SAFETY: the host has room for `capacity` acks of `stride` bytes, and no more were fetched.
             unsafe { versioned::write(acks.byte_add(index * stride), &ack, stride) };
         }
         count = fetched.acks().len() as i64;
@@ -118,14 +131,17 @@ pub unsafe extern "C" fn cwl_poll_acks(
     if status == cwl_status::CWL_OK { count } else { -(status as i64) }
 }
 
-/// A file descriptor that is readable while there are acks to fetch with `cwl_poll_acks`, for hosts with an event
-/// loop: pass it to poll(2) or epoll(7), and do not read, write or close it. It belongs to the sink and ends with
-/// `cwl_sink_free`. The same one at each call; minus the `cwl_status` when it cannot be had. Does not block.
+/// Returns a file descriptor that is readable while there are acks to fetch with `cwl_poll_acks`, for hosts with
+/// an event loop. Every call returns the same descriptor. On an error it returns minus the `cwl_status`. Does not
+/// block.
+///
+/// Pass the descriptor to poll(2) or epoll(7). Do not read, write or close it. It belongs to the sink and is not
+/// valid after `cwl_sink_free`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_ack_fd(sink: *mut cwl_sink) -> c_int {
     let mut number = 0;
     let status = ffi_call(|| {
-        // SAFETY: a live sink, by the host's word; it is checked.
+        // SAFETY: the host passes a sink; `borrow` checks it.
         let sink = unsafe { handle::borrow(sink) }?;
         sink.sink.poll_acks(0, Some(Instant::now()))?;
         let fd = sink.ack_fd.get_or_try_init(|| {

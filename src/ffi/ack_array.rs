@@ -9,45 +9,45 @@ use super::versioned::Versioned;
 use crate::outcome::{Ack, Outcome, Reason};
 use crate::service::ApiError;
 
-/// How an event ended.
+/// The outcome of an event.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum cwl_outcome {
-    /// CloudWatch Logs took it.
+    /// CloudWatch Logs accepted the event.
     CWL_DELIVERED = 0,
-    /// CloudWatch Logs refused this event for its age, while it took the rest of its request.
+    /// CloudWatch Logs refused this event for its age, and accepted the rest of its request.
     CWL_REJECTED = 1,
-    /// Given up.
+    /// The library gave the event up.
     CWL_DROPPED = 2,
-    /// Still unsent when the sink was shut down.
+    /// The event was unsent when the sink was shut down.
     CWL_ABANDONED = 3,
 }
 
-/// Why an event ended so.
+/// The reason for an outcome.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum cwl_reason {
     /// Delivered: there is no reason to give.
     CWL_REASON_NONE = 0,
-    /// Rejected: more than 14 days old when it arrived.
+    /// Rejected: the event was more than 14 days old when it arrived.
     CWL_REASON_TOO_OLD = 1,
-    /// Rejected: more than 2 hours ahead when it arrived.
+    /// Rejected: the event was more than 2 hours ahead when it arrived.
     CWL_REASON_TOO_NEW = 2,
-    /// Rejected: older than the retention of its group.
+    /// Rejected: the event was older than the retention of its log group.
     CWL_REASON_EXPIRED = 3,
-    /// Dropped: CloudWatch Logs will never take its request.
+    /// Dropped: CloudWatch Logs will never accept the request.
     CWL_REASON_NOT_RETRYABLE = 4,
-    /// Dropped: it was tried for `retry_max_age_ms`.
+    /// Dropped: the event was tried for `retry_max_age_ms`.
     CWL_REASON_TRIED_TOO_LONG = 5,
-    /// Dropped: it was the oldest when there was no room.
+    /// Dropped: the event was the oldest when there was no room.
     CWL_REASON_OVERFLOW = 6,
     /// Abandoned: the sink was shut down first.
     CWL_REASON_SHUTDOWN = 7,
-    /// Abandoned: a defect in the library.
+    /// Abandoned: the library had an internal error.
     CWL_REASON_DEFECT = 8,
 }
 
-/// What became of one event.
+/// The outcome of one event.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct cwl_ack {
@@ -55,14 +55,16 @@ pub struct cwl_ack {
     pub struct_size: usize,
     /// The token that the event was pushed with.
     pub token: u64,
-    /// How it ended.
+    /// The outcome.
     pub outcome: cwl_outcome,
-    /// Why.
+    /// The reason for the outcome.
     pub reason: cwl_reason,
-    /// The service's name for its last error, such as "AccessDeniedException", ending in NUL; NULL when there
-    /// was none. Valid until the callback returns, or until the sink's next `cwl_poll_acks`.
+    /// The service's name for the event's last error, such as "AccessDeniedException", ending in NUL. NULL when
+    /// there was no error, or when the error has no name. Valid until the callback returns, or until the sink's
+    /// next `cwl_poll_acks` or its `cwl_sink_free`.
     pub error_code: *const c_char,
-    /// What that error said, in UTF-8, ending in NUL; NULL when there was none. Valid as long.
+    /// The text of that error, in UTF-8, ending in NUL. NULL when there was no error. Valid as long as
+    /// `error_code`.
     pub error_message: *const c_char,
 }
 

@@ -1,4 +1,4 @@
-//! Configurations.
+//! Configurations: options, set by key and value.
 
 use std::ffi::c_char;
 
@@ -9,8 +9,8 @@ use super::pointers;
 use super::status::cwl_status;
 use crate::config::Config;
 
-/// A configuration: options set by key and value, for `cwl_sink_open`. Opaque. Not to be used by two threads
-/// at the same time.
+/// A configuration: options, set by key and value, for `cwl_sink_open`. Opaque. Only one thread may use it at a
+/// time.
 pub struct cwl_config {
     _opaque: [u8; 0],
 }
@@ -21,19 +21,20 @@ impl Handle for cwl_config {
     const MARK: u64 = u64::from_le_bytes(*b"cwlconfg");
 }
 
-/// A configuration with every option at its default. Free it with `cwl_config_free`. NULL only for a defect in
-/// the library. Does not block; any thread.
+/// Makes a configuration with every option at its default. Free it with `cwl_config_free`. Does not block. Any
+/// thread.
+///
+/// Returns NULL only when the library has an internal error.
 #[unsafe(no_mangle)]
 pub extern "C" fn cwl_config_new() -> *mut cwl_config {
     catch_panic(|| into_handle(Config::default())).unwrap_or(std::ptr::null_mut())
 }
 
-/// Sets one option. Key and value are text in UTF-8 that ends in NUL; both are copied. The README lists the
-/// options, their bounds and defaults.
+/// Sets one option. `key` and `value` are text in UTF-8 that ends in NUL; the library copies both. The README
+/// lists the options with their bounds and defaults. Does not block.
 ///
-/// Returns `CWL_ERR_CONFIG` for a key that does not exist and for a value that the option does not take;
-/// `cwl_last_error` then names the key, the value and what is allowed, and the configuration is as it was.
-/// Does not block.
+/// Returns `CWL_ERR_CONFIG` when no option has this key, or when the option does not allow the value.
+/// `cwl_last_error` then names the key, the value and what is allowed. The configuration stays as it was.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_config_set(
     config: *mut cwl_config,
@@ -41,10 +42,10 @@ pub unsafe extern "C" fn cwl_config_set(
     value: *const c_char,
 ) -> cwl_status {
     ffi_call(|| {
-        // SAFETY: config and key are what the host says they are; both are checked.
+        // SAFETY: the host passes a configuration and a text; both are checked.
         let (config, key) = unsafe { (handle::borrow_mut(config)?, pointers::text("key", key)?) };
         let key = key.ok_or_else(|| FfiError::argument("key is NULL"))?;
-        // SAFETY: the same of value.
+        // SAFETY: the host passes a text; it is checked.
         let value = unsafe { pointers::secret_text(&format!("the value for option {key:?}"), value)? };
         let value =
             value.ok_or_else(|| FfiError::argument(format!("the value for option {key:?} is NULL")))?;
@@ -52,9 +53,9 @@ pub unsafe extern "C" fn cwl_config_set(
     })
 }
 
-/// Frees a configuration. NULL is allowed. Sinks opened with it go on: they have a copy.
+/// Frees a configuration. NULL is allowed. Sinks that were opened with it have a copy and go on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_config_free(config: *mut cwl_config) {
-    // SAFETY: a live configuration or NULL, by the host's word, and not used any more.
+    // SAFETY: the host passes a configuration or NULL, and does not use it any more.
     catch_panic(|| drop(unsafe { from_handle(config) }));
 }

@@ -47,9 +47,11 @@ thread_local! {
     static LAST_ERROR: RefCell<CString> = RefCell::default();
 }
 
-/// What went wrong in the calling thread's last call that failed, as a sentence in UTF-8; "" when none has.
-/// A call that succeeds does not change it. Never NULL. The text belongs to the library and is valid until
-/// the same thread's next call that fails, or its end.
+/// Returns the text of the calling thread's last error: a sentence in UTF-8 that ends in NUL. Returns "" when no
+/// call of the thread has failed; never NULL. A call that succeeds does not change the text.
+///
+/// The text belongs to the library: do not free it. It is valid until the same thread's next call that fails, or
+/// until the thread ends.
 #[unsafe(no_mangle)]
 pub extern "C" fn cwl_last_error() -> *const c_char {
     LAST_ERROR.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())

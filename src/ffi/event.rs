@@ -12,33 +12,34 @@ use super::versioned::{self, Versioned};
 use crate::batch::Event;
 use crate::sink::Sink;
 
-/// One event. Set `struct_size` to `sizeof(cwl_event)` and everything not used to 0.
+/// One event. Set `struct_size` to `sizeof(cwl_event)` and every unused member to 0.
 ///
-/// Later versions add members at the end; an event with a smaller `struct_size` keeps its meaning.
+/// Later versions add members at the end. An event with a smaller `struct_size` keeps its meaning.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct cwl_event {
     /// `sizeof(cwl_event)`.
     pub struct_size: usize,
-    /// The log group's name, ending in NUL. NULL: the option `log_group`.
+    /// The name of the log group, ending in NUL. NULL means the option `log_group`.
     pub log_group: *const c_char,
-    /// The log stream's name, ending in NUL. NULL: the option `log_stream`.
+    /// The name of the log stream, ending in NUL. NULL means the option `log_stream`.
     pub log_stream: *const c_char,
-    /// Milliseconds since the Unix epoch, at most 14 days ago and 2 hours ahead. 0: none; the event then takes
-    /// the last timestamp that an event of the same target brought, else the time of the call.
+    /// Milliseconds since the Unix epoch, at most 14 days ago and at most 2 hours ahead: the limits of
+    /// `PutLogEvents`. 0 means no timestamp: the event takes the last timestamp that was pushed to the same
+    /// target, or else the time of the call.
     pub timestamp_ms: i64,
-    /// The message: any bytes, NUL among them. What is not UTF-8 becomes U+FFFD.
+    /// The message: any bytes, NUL included. Bytes that are not UTF-8 become U+FFFD.
     pub message: *const c_char,
-    /// Bytes of the message, at least 1. What is longer than 1,048,550 as UTF-8 is cut, split or refused: the option
-    /// `oversize`.
+    /// Length of the message in bytes, at least 1. The option `oversize` says whether a message of more than
+    /// 1,048,550 bytes as UTF-8 is cut, split or refused.
     pub message_len: usize,
-    /// Any number; comes back in the event's ack.
+    /// Any number. It comes back in the event's ack.
     pub token: u64,
-    /// The source that the event covers a part of; NULL: none. Of the same sink.
+    /// The source that the event covers a part of. It must belong to the same sink. NULL means none.
     pub source: *mut cwl_source,
-    /// The first offset of the source that the event covers; without a source 0.
+    /// The first offset of the source that the event covers. 0 without a source.
     pub offset_begin: u64,
-    /// The first offset behind it, greater than `offset_begin`; without a source 0.
+    /// The first offset after the part that the event covers, greater than `offset_begin`. 0 without a source.
     pub offset_end: u64,
 }
 
@@ -92,7 +93,7 @@ impl cwl_event {
         }
         let message = match self.message_len {
             0 => &[],
-            // SAFETY: not NULL, and `message_len` bytes are readable, by the host's word.
+            // SAFETY: not NULL; the host says that `message_len` bytes are readable.
             len => unsafe { slice::from_raw_parts(self.message.cast::<u8>(), len) },
         };
         let range = if self.source.is_null() {
@@ -101,7 +102,7 @@ impl cwl_event {
             }
             None
         } else {
-            // SAFETY: a live source, by the host's word; it is checked.
+            // SAFETY: the host passes a source; `borrow` checks it.
             let source = unsafe { handle::borrow(self.source.cast_const()) }?;
             if !Arc::ptr_eq(&source.sink, sink) {
                 return Err(FfiError::argument("the source is another sink's"));

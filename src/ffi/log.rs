@@ -1,4 +1,4 @@
-//! The library's own diagnostics, on their way to the host.
+//! Log messages of the library, on their way to the host.
 
 use std::ffi::{c_char, c_void};
 use std::fmt::Write;
@@ -17,15 +17,15 @@ use super::status::cwl_status;
 use super::text::c_string;
 use crate::threads;
 
-/// How grave a diagnostic is.
+/// The severity of a log message of the library.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum cwl_log_level {
-    /// A defect in the library.
+    /// The library had an internal error.
     CWL_LOG_ERROR = 1,
-    /// Something that an operator should know: a target fails, events are given up.
+    /// An operator should know this: a target fails, events are given up.
     CWL_LOG_WARN = 2,
-    /// What happens once in a while: a group is created, a target gets through again.
+    /// This happens once in a while: a group is created, a target works again.
     CWL_LOG_INFO = 3,
     /// Every request.
     CWL_LOG_DEBUG = 4,
@@ -33,16 +33,18 @@ pub enum cwl_log_level {
     CWL_LOG_TRACE = 5,
 }
 
-/// Takes a diagnostic: its level (`cwl_log_level`), a sentence in UTF-8 that ends in NUL and is valid during
-/// the call only, and the `user` pointer that was given with the callback.
+/// Receives one log message: its level (a `cwl_log_level`), a sentence in UTF-8 that ends in NUL, and the `user`
+/// pointer that was given with the callback. The message is valid during the call only.
 ///
-/// Called from the library's threads and from the host's own, several at the same time, never while a lock of
-/// the library is held. It may push events, which then make no diagnostics of their own; calls that wait for
-/// the library (`cwl_flush`, `cwl_shutdown`, `cwl_sink_open`) and `cwl_set_log_callback` return
-/// `CWL_ERR_IN_CALLBACK` there. It must not throw. One that does not return in time may outlive `cwl_shutdown`.
+/// Called from the library's threads and from the host's threads, several at the same time, never while the
+/// library holds a lock. It must not throw. A call that does not return in time may outlive `cwl_shutdown`.
+///
+/// It may push events; these pushes make no log messages. Calls that wait for the library (`cwl_flush`,
+/// `cwl_shutdown`, `cwl_sink_open`) and `cwl_set_log_callback` return `CWL_ERR_IN_CALLBACK` there.
 pub type cwl_log_callback =
     Option<unsafe extern "C" fn(level: i32, message: *const c_char, user: *mut c_void)>;
 
+/// The callback that a host registered.
 struct Host {
     callback: unsafe extern "C" fn(level: i32, message: *const c_char, user: *mut c_void),
     user: *mut c_void,
@@ -53,18 +55,17 @@ unsafe impl Send for Host {}
 // SAFETY: as above.
 unsafe impl Sync for Host {}
 
-/// Who is called. Held for reading during the call, so that a change waits until the old callback has left.
+/// The registered callback. Locked for reading during a call, so that a change waits until the old callback returned.
 static HOST: RwLock<Option<Host>> = RwLock::new(None);
 
-/// The gravest-but-least level that is wanted; 0 for none.
-static WANTED: AtomicU8 = AtomicU8::new(0);
+/// The least severe level that is delivered; 0 means none.
+static MAX_LEVEL: AtomicU8 = AtomicU8::new(0);
 
-/// Sends the library's diagnostics of `level` (`cwl_log_level`) and graver ones to `callback`, for all sinks of
-/// the process; NULL ends it. Without a callback the library says nothing: it never writes to stdout or
-/// stderr.
+/// Registers a callback for the log messages of all sinks of the process. It receives messages of `level` (a
+/// `cwl_log_level`) and more severe ones. NULL ends the messages. Without a callback the library says nothing: it
+/// never writes to stdout or stderr.
 ///
-/// Blocks until the callback that was set before is not running any more. Any thread, but not inside a
-/// callback.
+/// Blocks until the callback that was set before is no longer running. Any thread, but not inside a callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_set_log_callback(
     level: i32,
@@ -72,7 +73,7 @@ pub unsafe extern "C" fn cwl_set_log_callback(
     user: *mut c_void,
 ) -> cwl_status {
     ffi_call(|| {
-        let wanted = match u8::try_from(level) {
+        let max_level = match u8::try_from(level) {
             Ok(level @ 1..=5) => level,
             _ if callback.is_none() => 0,
             _ => {
@@ -89,26 +90,27 @@ pub unsafe extern "C" fn cwl_set_log_callback(
         }
         static SUBSCRIBED: OnceCell<()> = OnceCell::new();
         SUBSCRIBED.get_or_init(|| {
-            // In a shared object nobody else can have set one; in a Rust program the host's own stays.
+            // In a shared object there is no other subscriber. In a Rust program the host's own subscriber stays.
             let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(HostLayer));
         });
         let mut host = HOST.write().unwrap_or_else(PoisonError::into_inner);
         *host = callback.map(|callback| Host { callback, user });
-        WANTED.store(if host.is_some() { wanted } else { 0 }, Ordering::Relaxed);
+        MAX_LEVEL.store(if host.is_some() { max_level } else { 0 }, Ordering::Relaxed);
         Ok(())
     })
 }
 
-/// Passes on what the library itself says; the crates below it are silent.
+/// Passes log messages of this crate to the host. Messages of other crates are dropped.
 struct HostLayer;
 
 impl HostLayer {
-    fn is_ours(metadata: &Metadata<'_>) -> bool {
+    fn is_of_this_crate(metadata: &Metadata<'_>) -> bool {
         metadata.target().split("::").next() == Some(env!("CARGO_CRATE_NAME")) && metadata.is_event()
     }
 }
 
-fn number(level: &Level) -> u8 {
+/// The number of a level in C, as in `cwl_log_level`.
+fn level_number(level: &Level) -> u8 {
     match *level {
         Level::ERROR => 1,
         Level::WARN => 2,
@@ -120,30 +122,30 @@ fn number(level: &Level) -> u8 {
 
 impl<S: Subscriber> Layer<S> for HostLayer {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if Self::is_ours(metadata) { Interest::sometimes() } else { Interest::never() }
+        if Self::is_of_this_crate(metadata) { Interest::sometimes() } else { Interest::never() }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        number(metadata.level()) <= WANTED.load(Ordering::Relaxed)
-            && Self::is_ours(metadata)
+        level_number(metadata.level()) <= MAX_LEVEL.load(Ordering::Relaxed)
+            && Self::is_of_this_crate(metadata)
             && !threads::is_in_callback()
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let level = number(event.metadata().level());
+        let level = level_number(event.metadata().level());
         let mut text = Text(String::new());
         event.record(&mut text);
         let message = c_string(&text.0);
         threads::call_back(|| {
             let host = HOST.read().unwrap_or_else(PoisonError::into_inner);
             let Some(host) = host.as_ref() else { return };
-            // SAFETY: the host gave the callback for this; the message lives until it returns.
+            // SAFETY: the host registered the callback for this; the message lives until it returns.
             unsafe { (host.callback)(i32::from(level), message.as_ptr(), host.user) };
         });
     }
 }
 
-/// The text of a diagnostic: its message, and its fields behind it.
+/// The text of a log message: the message, then its fields.
 struct Text(String);
 
 impl Visit for Text {

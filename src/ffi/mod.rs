@@ -1,17 +1,29 @@
-//! The C ABI: the front door for C, Go, Python and whoever else can load a shared object.
+//! The C ABI, for C, Go, Python and every other language that can load a shared object.
 //!
-//! The only unsafe code. Every entry reads alike: the boundary, which catches panics and keeps the error's
-//! text; the checks, which turn pointers into references; the call; the code that comes back. What hosts read
-//! about it stands in the doc comments here, from which `include/cwl_sink.h` is generated.
+//! This is the only unsafe code. Every C entry has the same four steps: it enters through the boundary, checks its
+//! pointers, calls the library, and returns a status.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `boundary.rs` | Catches panics and returns a status. |
+//! | `error.rs` | Maps every error of the library to a status; keeps the text of the thread's last error. |
+//! | `handle.rs` | Turns Rust values into opaque pointers and back. |
+//! | `pointers.rs`, `text.rs`, `timeout.rs` | Check and convert arguments. |
+//! | `versioned.rs` | Reads and writes structs of other versions by their `struct_size`. |
+//! | `signals.rs`, `event_fd.rs` | Block signals in the library's threads; wake a host's event loop. |
+//! | `event.rs`, `ack_array.rs` | Events and acks as C sees them. |
+//! | all others | The C entries. |
+//!
+//! `build.rs` generates `include/cwl_sink.h` from the doc comments of this folder, so they are written for C.
 //!
 //! # Safety
 //!
-//! One contract for all entries, as C has it: a pointer is NULL or what its parameter says, a handle has not been
-//! freed, and the memory behind an event stays readable during the call. NULL and handles of a wrong kind are
-//! refused; a dangling pointer is the caller's.
+//! One contract holds for all entries, as usual in C. A pointer is NULL or points to what its parameter says. A handle
+//! has not been freed. The memory of an event stays readable during the call. NULL and handles of another type are
+//! refused. A dangling pointer is the caller's fault.
 
-#![allow(non_camel_case_types)] // as C will see them
-#![allow(clippy::missing_safety_doc)] // above, once; the header is for C, which knows no other contract
+#![allow(non_camel_case_types)] // The names are those of C.
+#![allow(clippy::missing_safety_doc)] // The contract stands above, once.
 
 mod ack;
 mod ack_array;

@@ -1,4 +1,4 @@
-//! The plugin table: everything that a host needs, in one look-up.
+//! The plugin table: the library's functions in one look-up.
 
 use std::ffi::{c_char, c_int, c_void};
 
@@ -15,9 +15,9 @@ use super::stats::{cwl_stats, cwl_stats_json, cwl_stats_snapshot, cwl_string_fre
 use super::status::{CWL_ABI_VERSION, cwl_status, cwl_status_name, cwl_version};
 use super::target::{cwl_target, cwl_target_free, cwl_target_open};
 
-/// Everything a host needs, for those that load the library with dlopen: `dlsym(handle, "cwl_plugin")` is a
-/// `const cwl_plugin *`. Each member is the function of the name given behind it. Later versions add members at
-/// the end: use one only when `struct_size` reaches it.
+/// Every function that a host needs, in one table, for hosts that load the library with dlopen. `dlsym(handle,
+/// "cwl_plugin")` returns a `const cwl_plugin *`. The comment of each member names its function. Later versions
+/// add members at the end: use a member only when `struct_size` includes it.
 #[repr(C)]
 pub struct cwl_plugin {
     /// The library's `CWL_ABI_VERSION`.

@@ -17,20 +17,23 @@ use crate::sink::{Sink, WaitError};
 use crate::target::Queue;
 use crate::threads;
 
-/// A sink: queues, threads and connections of its own. Opaque. Every function that takes one may be called
-/// from any thread, several at the same time, but for `cwl_sink_free`. Several sinks in one process are
-/// independent of each other.
+/// A sink. It owns queues, threads and connections. Opaque. Several sinks in one process are independent of each
+/// other.
+///
+/// Any thread may call any function that takes a sink, and several threads may do so at the same time. The
+/// exceptions are `cwl_sink_free` and `cwl_poll_acks`.
 pub struct cwl_sink {
     _opaque: [u8; 0],
 }
 
-/// What stands behind a `cwl_sink`.
+/// The value behind a `cwl_sink`.
 pub struct SinkValue {
     pub sink: Arc<Sink>,
     /// The target of the options `log_group` and `log_stream`, if both are set.
     pub default_target: Option<Arc<Queue>>,
-    /// The acks last polled, whose texts the host may still read. Nothing awaits while holding it.
+    /// The acks of the last poll, since the host may still read their texts. Held only to replace them.
     pub polled_acks: Mutex<Option<AckArray>>,
+    /// The descriptor of `cwl_ack_fd`, made by its first call.
     pub ack_fd: OnceCell<EventFd>,
 }
 
@@ -40,27 +43,33 @@ impl Handle for cwl_sink {
     const MARK: u64 = u64::from_le_bytes(*b"cwl_sink");
 }
 
-/// Opens a sink and puts it into `*sink`. The configuration is copied and stays the caller's; NULL means all
-/// defaults. End with `cwl_shutdown`, then `cwl_sink_free`.
+/// Opens a sink and puts it into `*sink`. The configuration is copied and stays the caller's. NULL as
+/// configuration means that every option has its default. End the sink with `cwl_shutdown`, then `cwl_sink_free`.
 ///
-/// Starts `worker_threads` threads, and later up to 16 for what can only block, such as looking up a host's name; all
-/// of them block every signal. Sends no event yet, and does not ask whether the
-/// credentials are good: what is wrong with them shows in the log callback and the statistics. Blocks for some
-/// seconds at most, and only when neither the options, the environment nor the profile name a region, so that
-/// the instance's metadata is asked. Any thread, but not inside a callback.
+/// Sends no event and does not check the credentials. Problems with the credentials show later, in the log
+/// callback and in the statistics.
 ///
-/// Returns `CWL_ERR_CONFIG` for options that do not go together, `CWL_ERR_OPEN` when no region can be found or
-/// no thread can be started, `CWL_ERR_STATE` when the folder `state_dir` cannot be used; `*sink` is then NULL.
+/// Starts `worker_threads` threads. Later the sink starts up to 16 more for work that can only block, such as
+/// looking up a host name. All of them block every signal.
+///
+/// Blocks only when the options, the environment and the profile name no region. The sink then asks the instance's
+/// metadata service for the region, which takes some seconds at most. Any thread, but not inside a callback.
+///
+/// Returns one of these errors, and sets `*sink` to NULL:
+/// - `CWL_ERR_CONFIG`: options contradict each other.
+/// - `CWL_ERR_OPEN`: no region was found, or a thread could not be started.
+/// - `CWL_ERR_STATE`: the folder `state_dir` cannot be used.
+/// - `CWL_ERR_IN_CALLBACK`: the call was made inside a callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_sink_open(config: *const cwl_config, sink: *mut *mut cwl_sink) -> cwl_status {
     ffi_call(|| {
-        // SAFETY: room for a pointer, by the host's word; it is checked.
+        // SAFETY: the host passes room for a pointer; it is checked.
         let place = unsafe { pointers::out("sink", sink) }?;
         *place = std::ptr::null_mut();
         let config = if config.is_null() {
             Config::default()
         } else {
-            // SAFETY: a live configuration, by the host's word; it is checked.
+            // SAFETY: the host passes a configuration; `borrow` checks it.
             unsafe { handle::borrow(config) }?.clone()
         };
         if !threads::may_wait() {
@@ -78,49 +87,53 @@ pub unsafe extern "C" fn cwl_sink_open(config: *const cwl_config, sink: *mut *mu
     })
 }
 
-/// Sends what waits; returns when every event accepted before the call has its outcome. Pushes may go on
-/// meanwhile and are not waited for.
+/// Sends all waiting events, and returns when every event that was accepted before the call has its outcome. Other
+/// threads may push meanwhile; the call does not wait for their events.
 ///
-/// Blocks for at most `timeout_ms` milliseconds; negative: without limit. 0 only starts the sending. Any
-/// thread, several at the same time, but not inside a callback.
+/// Blocks for at most `timeout_ms` milliseconds. A negative number means no limit. 0 starts the sending and does
+/// not wait. Any thread, several at the same time, but not inside a callback.
 ///
-/// Returns `CWL_ERR_TIMEOUT` when some events have no outcome yet, such as those of a target that is refused;
-/// they are kept and tried again.
+/// Returns `CWL_ERR_TIMEOUT` when some events have no outcome yet, such as those of a target that the service
+/// refuses. The sink keeps these events and tries them again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_flush(sink: *mut cwl_sink, timeout_ms: i64) -> cwl_status {
     ffi_call(|| {
-        // SAFETY: a live sink, by the host's word; it is checked.
+        // SAFETY: the host passes a sink; `borrow` checks it.
         let sink = unsafe { handle::borrow(sink) }?;
         Ok(sink.sink.flush(timeout::from_ms(timeout_ms))?)
     })
 }
 
-/// Takes no more events, sends what it can, abandons the rest and stops the threads.
+/// Shuts a sink down: accepts no more events, sends what it can, abandons the rest and stops the threads.
+/// Statistics stay readable until `cwl_sink_free`.
 ///
-/// Blocks until everything has its outcome, and at most `timeout_ms` milliseconds plus 500, whatever the
-/// network does; negative: without limit. 0 abandons at once. What has failed and could only be tried again
-/// after the time-out is abandoned without waiting for it. May be called twice and from any thread, but not
-/// inside a callback; pushes that race with it are either taken or get `CWL_ERR_CLOSED`. Statistics stay
-/// readable until `cwl_sink_free`.
+/// Blocks until every event has its outcome, but no longer than `timeout_ms` + 500 milliseconds, whatever the
+/// network does. A negative number means no limit. 0 abandons all unsent events at once. An event that failed is
+/// abandoned without waiting when its next attempt would come after the time-out.
 ///
-/// Returns `CWL_ERR_ABANDONED` when the shutdown is complete but events were abandoned. A second call waits
-/// for the first and returns what that did, or `CWL_ERR_TIMEOUT` when its own time-out comes first.
+/// Any thread, several at the same time, but not inside a callback. A push at the same time is either accepted or
+/// returns `CWL_ERR_CLOSED`.
+///
+/// Returns `CWL_ERR_ABANDONED` when the shutdown is complete but events were abandoned. A second call waits for
+/// the first call and returns the same. It returns `CWL_ERR_TIMEOUT` when its own time-out ends first.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_shutdown(sink: *mut cwl_sink, timeout_ms: i64) -> cwl_status {
     ffi_call(|| {
-        // SAFETY: a live sink, by the host's word; it is checked.
+        // SAFETY: the host passes a sink; `borrow` checks it.
         let sink = unsafe { handle::borrow(sink) }?;
         Ok(sink.sink.shutdown(timeout::from_ms(timeout_ms))?)
     })
 }
 
-/// Frees a sink, after `cwl_shutdown`; without it, shuts down with a time-out of 0, which abandons what is not
-/// sent. NULL is allowed. Not inside a callback. No other call may use the sink any more. Targets opened from it stay valid until they
-/// are freed; pushing into them returns `CWL_ERR_CLOSED`.
+/// Frees a sink. NULL is allowed. Call `cwl_shutdown` first. Without it this call shuts the sink down with a
+/// time-out of 0, which abandons all unsent events and blocks for at most 500 milliseconds.
+///
+/// Not inside a callback. No other call may use the sink any more. Targets and sources that were opened from the
+/// sink stay valid until they are freed. A push to such a target returns `CWL_ERR_CLOSED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_sink_free(sink: *mut cwl_sink) {
     catch_panic(|| {
-        // SAFETY: a live sink or NULL, by the host's word, and not used any more.
+        // SAFETY: the host passes a sink or NULL, and does not use it any more.
         if let Some(sink) = unsafe { from_handle(sink) } {
             let _ = sink.sink.shutdown(Some(std::time::Duration::ZERO));
         }

@@ -1,4 +1,4 @@
-//! Sources: what a host reads from, and how far it need not read it again.
+//! Sources: the inputs that a host reads, and the offsets below which it need not read them again.
 
 use std::ffi::c_char;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use super::status::cwl_status;
 use crate::sink::Sink;
 use crate::sources::Source;
 
-/// A source of events, such as a file or a queue, whose offsets the sink keeps. Opaque. May be used by several
-/// threads at the same time, but for `cwl_source_free`.
+/// A source of events, such as a file or a queue, whose offset the sink keeps. Opaque. Several threads may use it
+/// at the same time, except in `cwl_source_free`.
 pub struct cwl_source {
     _opaque: [u8; 0],
 }
 
-/// What stands behind a `cwl_source`.
+/// The value behind a `cwl_source`.
 pub struct SourceValue {
     pub sink: Arc<Sink>,
     pub source: Arc<Source>,
@@ -30,18 +30,22 @@ impl Handle for cwl_source {
     const MARK: u64 = u64::from_le_bytes(*b"cwlsourc");
 }
 
-/// Opens a source by its name, any text in UTF-8, and puts it into `*source`. Free it with `cwl_source_free`. A name
-/// that is open already gives another handle to the same source.
+/// Opens a source by its name and puts it into `*source`. The name is any text in UTF-8 that ends in NUL. Free the
+/// source with `cwl_source_free`. A name that is open already gives another handle to the same source.
 ///
-/// An event that is pushed with a source says which part of it the event covers, from `offset_begin` up to
-/// `offset_end`. The offset of the source is where everything below is final: delivered, rejected or dropped. Events
-/// abandoned at the shutdown hold it back, so that they are read again, and so does what no event covered: let the
-/// range of an event begin where that of the one before it ended. Ranges must not overlap: what one event covered is
-/// final with it. Where the same part goes to several targets, give it to each through a source of its own.
+/// Events that are pushed with a source each cover a part of it: from `offset_begin` up to `offset_end`. The
+/// offset of the source is the point below which every event is final: delivered, rejected or dropped. A host that
+/// starts again reads on from there. Abandoned events hold the offset back, and so do gaps that no event covered.
 ///
-/// With the option `state_dir`, the offset is kept in one small file, at most once a second and at the shutdown, and
-/// read back here. Blocks on the disk. Returns `CWL_ERR_STATE` for a file that is torn, empty, or of a newer version:
-/// it is never taken for offset 0.
+/// - Let the range of an event begin where the range of the event before it ended.
+/// - Ranges must not overlap: an event that is final makes its whole range final.
+/// - Where the same part goes to several targets, use one source for each target.
+///
+/// With the option `state_dir` the sink keeps the offset in one small file. It writes the file at most once a
+/// second and at the shutdown. This call reads the file.
+///
+/// Blocks on the disk. Returns `CWL_ERR_STATE` for a file that is torn, empty or of a newer version, and sets
+/// `*source` to NULL. Such a file is never taken for offset 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_source_open(
     sink: *mut cwl_sink,
@@ -49,7 +53,7 @@ pub unsafe extern "C" fn cwl_source_open(
     source: *mut *mut cwl_source,
 ) -> cwl_status {
     ffi_call(|| {
-        // SAFETY: the pointers are what the host says they are; each is checked.
+        // SAFETY: the host passes pointers of these types; each is checked.
         let (place, sink, name) = unsafe {
             let place = pointers::out("source", source)?;
             *place = std::ptr::null_mut();
@@ -62,23 +66,25 @@ pub unsafe extern "C" fn cwl_source_open(
     })
 }
 
-/// Puts the offset below which everything is final into `*offset`: where a host that starts again reads on. 0 for a
-/// source that has no state and no event yet; one without a state begins at the `offset_begin` of its first event.
-/// Does not block; any thread; also after the shutdown.
+/// Puts the offset of a source into `*offset`: every event below it is final. A host that starts again reads on
+/// from there.
+///
+/// The offset is 0 for a source that has no state and no event yet. A source without state begins at the
+/// `offset_begin` of its first event. Does not block. Any thread. Works after the shutdown too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_source_offset(source: *mut cwl_source, offset: *mut u64) -> cwl_status {
     ffi_call(|| {
-        // SAFETY: room for the offset and a live source, by the host's word; both are checked.
+        // SAFETY: the host passes room for the offset, and a source; both are checked.
         let (place, source) = unsafe { (pointers::out("offset", offset)?, handle::borrow(source)?) };
         *place = source.source.offset().unwrap_or(0);
         Ok(())
     })
 }
 
-/// Frees a source's handle. Its events go on, and its offset is kept as they become final. NULL is allowed. May come
-/// before or after `cwl_sink_free`, but inside a callback only before.
+/// Frees a source's handle. Its events go on, and the sink keeps its offset as they become final. NULL is allowed.
+/// Call this before or after `cwl_sink_free`; inside a callback only before it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_source_free(source: *mut cwl_source) {
-    // SAFETY: a live source or NULL, by the host's word, and not used any more.
+    // SAFETY: the host passes a source or NULL, and does not use it any more.
     catch_panic(|| drop(unsafe { from_handle(source) }));
 }

@@ -1,4 +1,4 @@
-//! Statistics: what a sink did and holds.
+//! Statistics of a sink, for C.
 
 use std::ffi::{CString, c_char};
 use std::mem::transmute;
@@ -11,57 +11,60 @@ use super::versioned::{self, Versioned};
 use super::{handle, pointers};
 use crate::report::stats::Snapshot;
 
-/// What a sink did and holds. Counters count from its opening on; gauges are as of the call. Set `struct_size`
-/// to `sizeof(cwl_stats_snapshot)` before the call. Later versions add members at the end.
+/// The statistics of a sink. Counters count from the opening of the sink; gauges are as of the call. Set
+/// `struct_size` to `sizeof(cwl_stats_snapshot)` before the call. Later versions add members at the end.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct cwl_stats_snapshot {
     /// `sizeof(cwl_stats_snapshot)`.
     pub struct_size: usize,
-    /// Events that pushes took; one that was split counts with each of its pieces, here and below.
+    /// Events that were accepted. An event that was split counts once for each piece, here and below.
     pub accepted_events: u64,
-    /// Message bytes of those, as UTF-8.
+    /// Message bytes of the accepted events, as UTF-8.
     pub accepted_bytes: u64,
-    /// Pushes to a target that were refused, for whatever reason. Not those that name none: a NULL or freed handle,
-    /// a struct of the wrong size, a name that CloudWatch Logs does not allow, a new target after the shutdown.
+    /// Pushes to a target that were refused, for any reason. Pushes without a valid target do not count: a NULL or
+    /// freed handle, a struct of the wrong size, a name that CloudWatch Logs does not allow, a new target after
+    /// the shutdown.
     pub refused_events: u64,
-    /// Events that CloudWatch Logs took.
+    /// Events that CloudWatch Logs accepted.
     pub delivered_events: u64,
-    /// Message bytes of the requests that CloudWatch Logs took.
+    /// Message bytes of the requests that CloudWatch Logs accepted.
     pub delivered_bytes: u64,
-    /// Events that CloudWatch Logs refused by their age while it took the rest of their request.
+    /// Events that CloudWatch Logs refused for their age while it accepted the rest of their request.
     pub rejected_events: u64,
-    /// Events given up: not retryable, tried for `retry_max_age_ms`, or oldest when there was no room (`drop_oldest`).
+    /// Events that were given up: not retryable, tried for `retry_max_age_ms`, or the oldest when there was no
+    /// room (`when_full=drop_oldest`).
     pub dropped_events: u64,
-    /// Events still unsent at the shutdown.
+    /// Events that were unsent at the shutdown.
     pub abandoned_events: u64,
-    /// Gauge: events taken that have no outcome yet.
+    /// Gauge: accepted events without an outcome yet.
     pub pending_events: u64,
-    /// Gauge: bytes of memory reserved for events; never more than `buffer_max_bytes`.
+    /// Gauge: bytes of memory reserved for events, never more than `buffer_max_bytes`.
     pub buffered_bytes: u64,
-    /// The most that `buffered_bytes` ever was.
+    /// The highest value that `buffered_bytes` ever had.
     pub buffered_bytes_peak: u64,
-    /// Gauge: targets known; one that was pushed both logs and metrics (EMF) counts twice.
+    /// Gauge: known targets. A target that received both logs and metrics (EMF) counts twice.
     pub targets: u64,
-    /// Gauge: targets whose last request failed, and that are probed until one gets through.
+    /// Gauge: targets whose last request failed. Each is probed until a request succeeds.
     pub targets_failing: u64,
-    /// `PutLogEvents` requests sent.
+    /// `PutLogEvents` requests that were sent.
     pub requests: u64,
-    /// Those that were answered with an error or not at all.
+    /// Requests that were answered with an error or not at all.
     pub requests_failed: u64,
-    /// Gauge: those that await their answer.
+    /// Gauge: requests that wait for their answer.
     pub requests_in_flight: u64,
-    /// How often a batch of events went back for another attempt.
+    /// Number of times that a batch of events was queued for another attempt.
     pub batches_retried: u64,
-    /// Bytes of request bodies sent, after compression.
+    /// Bytes of request bodies that were sent, after compression.
     pub wire_bytes: u64,
-    /// Events whose message was cut to what CloudWatch Logs takes (`oversize=truncate`).
+    /// Events whose message was cut to the limit of CloudWatch Logs (`oversize=truncate`).
     pub truncated_events: u64,
-    /// Gauge: 1 while nothing is sent to no target, since credentials are missing, wrong or expired, the clock is not
-    /// believed, or nobody gets an answer; else 0. One request at a time tries meanwhile.
+    /// Gauge: 1 while delivery is paused for all targets, else 0. Delivery is paused while credentials are
+    /// missing, wrong or expired, while the service does not accept the clock, and while no target receives an
+    /// answer. One request at a time probes meanwhile.
     pub endpoint_paused: u64,
-    /// Gauge: most requests in flight at present, those in the slow lane apart: the option `concurrency`, or less
-    /// while CloudWatch Logs throttles or has just come back.
+    /// Gauge: the most requests that may be in flight now, not counting the slow lane. It is the option
+    /// `concurrency`, or less while CloudWatch Logs throttles or has just recovered.
     pub concurrency_limit: u64,
     /// Gauge: requests in the slow lane, where they do not count towards `concurrency_limit`.
     pub requests_slow: u64,
@@ -76,18 +79,18 @@ unsafe impl Versioned for cwl_stats_snapshot {
     const IN_ARRAYS: bool = false;
 }
 
-/// Fills `*stats`: as many members as its `struct_size` holds. Does not block; any thread; also after the
-/// shutdown.
+/// Fills `*stats`: every member that fits into its `struct_size`. Does not block. Any thread. Works after the
+/// shutdown too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_stats(sink: *mut cwl_sink, stats: *mut cwl_stats_snapshot) -> cwl_status {
     ffi_call(|| {
-        // SAFETY: a live sink, by the host's word; it is checked.
+        // SAFETY: the host passes a sink; `borrow` checks it.
         let sink = unsafe { handle::borrow(sink) }?;
         pointers::check_out("stats", stats)?;
-        // SAFETY: not NULL and aligned, and at least the first member is readable, by the host's word.
+        // SAFETY: not NULL and aligned; the host says that at least the first member is readable.
         let struct_size = unsafe { versioned::struct_size("the struct_size of stats", stats) }?;
         let filled = cwl_stats_snapshot::new(struct_size, sink.sink.snapshot());
-        // SAFETY: `struct_size` bytes are the host's to be written.
+        // SAFETY: the host lets the library write `struct_size` bytes.
         unsafe { versioned::write(stats, &filled, struct_size) };
         Ok(())
     })
@@ -95,8 +98,8 @@ pub unsafe extern "C" fn cwl_stats(sink: *mut cwl_sink, stats: *mut cwl_stats_sn
 
 /// The statistics of a sink, laid out as `cwl_stats_snapshot`.
 ///
-/// `cwl_stats_snapshot` is the only list of members here. Its members behind `struct_size` are those of [`Snapshot`], in
-/// the same order: the compiler compares the sizes, a test the names.
+/// `cwl_stats_snapshot` is the only list of members here. Its members after `struct_size` are those of [`Snapshot`], in
+/// the same order. The compiler compares the sizes, and a test compares the names.
 #[repr(C)]
 struct SizedSnapshot {
     struct_size: usize,
@@ -110,17 +113,24 @@ impl cwl_stats_snapshot {
     }
 }
 
-/// The statistics as a JSON object in UTF-8: the members of `cwl_stats_snapshot` by their names, and
-/// `target_states`, an array with an object for each target: `log_group`, `log_stream`, `emf`, `breaker` (`closed`,
-/// `open` or `half_open`), its backlog (`batches_waiting`, `events_waiting`, `buffered_bytes`), `batches_in_flight`,
-/// `in_slow_lane`, events by outcome (`accepted_events`, `delivered_events`, ...), `last_error` while it fails (`code`,
-/// `status`, `message`, and `at_ms` since the Unix epoch; else null) and `next_attempt_in_ms` while its breaker is
-/// open (else null). Puts the text into `*json`; free it with `cwl_string_free`. Does not block; any thread; also after
-/// the shutdown.
+/// Puts the statistics into `*json`: a JSON object in UTF-8 that ends in NUL. Free it with `cwl_string_free`. Does
+/// not block. Any thread. Works after the shutdown too. Sets `*json` to NULL on an error.
+///
+/// The object has the statistics of `cwl_stats_snapshot` by their names, and an array `target_states` with one
+/// object for each target:
+/// - `log_group`, `log_stream`, `emf`: the target. `emf` is true for metrics, which are a target of their own.
+/// - `breaker`: `closed`, `open` or `half_open`.
+/// - `batches_waiting`, `events_waiting`, `buffered_bytes`: the backlog.
+/// - `batches_in_flight`, `in_slow_lane`: the requests.
+/// - `accepted_events`, `accepted_bytes`, `delivered_events`, `rejected_events`, `dropped_events`,
+///   `abandoned_events`: the statistics of the target.
+/// - `last_error`: an object while the target fails, else null. Its members are `code`, `status`, `message` and
+///   `at_ms`, in milliseconds since the Unix epoch.
+/// - `next_attempt_in_ms`: milliseconds until the next attempt while the breaker is open, else null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_stats_json(sink: *mut cwl_sink, json: *mut *mut c_char) -> cwl_status {
     ffi_call(|| {
-        // SAFETY: room for a pointer and a live sink, by the host's word; both are checked.
+        // SAFETY: the host passes room for a pointer, and a sink; both are checked.
         let (place, sink) = unsafe {
             let place = pointers::out("json", json)?;
             *place = std::ptr::null_mut();
@@ -133,11 +143,11 @@ pub unsafe extern "C" fn cwl_stats_json(sink: *mut cwl_sink, json: *mut *mut c_c
     })
 }
 
-/// Frees a text that the library gave out to be freed. NULL is allowed.
+/// Frees a text that the library returned to be freed, such as the one of `cwl_stats_json`. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_string_free(text: *mut c_char) {
     if !text.is_null() {
-        // SAFETY: `CString::into_raw` made it, by the host's word.
+        // SAFETY: the host passes a text that `CString::into_raw` made.
         drop(unsafe { CString::from_raw(text) });
     }
 }

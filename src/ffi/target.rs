@@ -11,13 +11,13 @@ use super::status::cwl_status;
 use crate::sink::Sink;
 use crate::target::Queue;
 
-/// A target of a sink: a log group and a log stream, looked up once. Opaque. May be used by several threads
-/// at the same time, but for `cwl_target_free`.
+/// A target of a sink: a log group and a log stream, looked up once. Opaque. Several threads may use it at the
+/// same time, except in `cwl_target_free`.
 pub struct cwl_target {
     _opaque: [u8; 0],
 }
 
-/// What stands behind a `cwl_target`.
+/// The value behind a `cwl_target`.
 pub struct TargetValue {
     pub sink: Arc<Sink>,
     pub queue: Arc<Queue>,
@@ -30,10 +30,13 @@ impl Handle for cwl_target {
 }
 
 /// Looks up a target once, for `cwl_target_push`, and puts it into `*target`. NULL as a name means the option
-/// `log_group` or `log_stream`. Free it with `cwl_target_free`. Does not block; no request goes out.
+/// `log_group` or `log_stream`. Free the target with `cwl_target_free`. Sends no request. Does not block. Any
+/// thread.
 ///
-/// Returns `CWL_ERR_INVALID_ARGUMENT` for a name that CloudWatch Logs does not allow, `CWL_ERR_CLOSED` after
-/// the shutdown; `*target` is then NULL.
+/// Returns one of these errors, and sets `*target` to NULL:
+/// - `CWL_ERR_INVALID_ARGUMENT`: CloudWatch Logs does not allow the name, or there is neither a name nor the
+///   option.
+/// - `CWL_ERR_CLOSED`: the sink is shut down.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_target_open(
     sink: *mut cwl_sink,
@@ -42,7 +45,7 @@ pub unsafe extern "C" fn cwl_target_open(
     target: *mut *mut cwl_target,
 ) -> cwl_status {
     ffi_call(|| {
-        // SAFETY: the pointers are what the host says they are; each is checked.
+        // SAFETY: the host passes pointers of these types; each is checked.
         let (place, sink, group, stream) = unsafe {
             let place = pointers::out("target", target)?;
             *place = std::ptr::null_mut();
@@ -55,10 +58,10 @@ pub unsafe extern "C" fn cwl_target_open(
     })
 }
 
-/// Frees a target's handle. What was pushed through it is sent all the same. NULL is allowed. May come before
-/// or after `cwl_sink_free`, but inside a callback only before.
+/// Frees a target's handle. Events that were pushed through it are sent all the same. NULL is allowed. Call this
+/// before or after `cwl_sink_free`; inside a callback only before it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_target_free(target: *mut cwl_target) {
-    // SAFETY: a live target or NULL, by the host's word, and not used any more.
+    // SAFETY: the host passes a target or NULL, and does not use it any more.
     catch_panic(|| drop(unsafe { from_handle(target) }));
 }
