@@ -1,5 +1,5 @@
-//! What AWS's own agent does, row by row: the behaviour that users of a client for CloudWatch Logs know. Where the
-//! row is about waiting, the numbers themselves are checked in `src/retry.rs`, and here what follows from them.
+//! The behaviour of AWS's own agent, which users of a client for CloudWatch Logs know: one test for each row of the
+//! comparison. `src/schedule/backoff.rs` tests the waiting times as numbers; the tests here measure them.
 
 use std::time::{Duration, Instant};
 
@@ -8,63 +8,66 @@ use cwl_local::Rule;
 
 use crate::host::*;
 
-/// The times between the first tries of a group's only batch.
-fn waits(rule: Rule, tries: usize) -> Vec<Duration> {
+/// Measures the times between the first attempts for a group's only batch, while the endpoint follows `rule`.
+fn measure_waits(rule: Rule, attempts: usize) -> Vec<Duration> {
     let local = local();
     local.create_stream("g", "s");
     local.add_fault(rule.operation("PutLogEvents"));
     let host = Host::open(&local, &[("flush_interval_ms", "1")]);
     host.must_push("g", "s", "m");
-    assert!(local.wait_until(SOON, |local| puts(local, "g").len() >= tries));
-    let tries = puts(&local, "g");
-    tries.windows(2).map(|two| two[1].at - two[0].at).collect()
+    host.wait_for_attempts(&local, "g", attempts);
+    puts(&local, "g").windows(2).map(|pair| pair[1].at - pair[0].at).collect()
 }
 
-/// Each wait is in the upper half of its step, but for what a busy machine adds.
-fn in_upper_halves(waits: &[Duration], steps_ms: &[u64]) {
+/// Checks that each wait is in the upper half of its step. A busy machine may add half a second.
+#[track_caller]
+fn assert_in_upper_halves(waits: &[Duration], steps_ms: &[u64]) {
     for (wait, step) in waits.iter().zip(steps_ms) {
-        let (least, most) = (Duration::from_millis(step / 2), Duration::from_millis(step + 500));
-        assert!((least..most).contains(wait), "{waits:?} for {steps_ms:?}");
+        let allowed = Duration::from_millis(step / 2)..Duration::from_millis(step + 500);
+        assert!(allowed.contains(wait), "{waits:?} for {steps_ms:?}");
     }
 }
 
 #[test]
-fn agent_row_short_strategy_most_errors_wait_200_ms_doubled() {
-    in_upper_halves(&waits(Rule::error("AccessDeniedException", 400), 5), &[200, 400, 800, 1600]);
+fn agent_row_after_most_errors_the_wait_begins_at_200_ms_and_doubles() {
+    assert_in_upper_halves(
+        &measure_waits(Rule::error("AccessDeniedException", 400), 5),
+        &[200, 400, 800, 1600],
+    );
 }
 
 #[test]
-fn agent_row_long_strategy_500_503_and_a_lost_connection_wait_2_s_doubled() {
-    in_upper_halves(&waits(Rule::empty(500), 3), &[2000, 4000]);
-    in_upper_halves(&waits(Rule::error("ServiceUnavailableException", 503), 2), &[2000]);
-    // A connection that is lost while others get through; while nobody does, it is the endpoint's.
+fn agent_row_after_500_503_and_a_lost_connection_the_wait_begins_at_2_s_and_doubles() {
+    assert_in_upper_halves(&measure_waits(Rule::empty(500), 3), &[2000, 4000]);
+    assert_in_upper_halves(&measure_waits(Rule::error("ServiceUnavailableException", 503), 2), &[2000]);
+    // The connection is lost while another target delivers. Otherwise the endpoint, not the target, would fail.
     let local = local();
     local.create_stream("g", "s");
-    local.create_stream("well", "s");
+    local.create_stream("healthy", "s");
     let host = Host::open(&local, &[("flush_interval_ms", "1")]);
-    host.must_push("well", "s", "m");
+    host.must_push("healthy", "s", "m");
     host.must_push("g", "s", "m");
     host.must_flush();
     local.add_fault(Rule::reset_before().group("g"));
     host.must_push("g", "s", "m");
     assert!(local.wait_until(SOON, |local| {
-        host.must_push("well", "s", "m");
+        host.must_push("healthy", "s", "m");
         puts(local, "g").len() >= 3
     }));
-    let tries = puts(&local, "g");
-    in_upper_halves(&[tries[2].at - tries[1].at], &[2000]);
+    let attempts = puts(&local, "g");
+    assert_in_upper_halves(&[attempts[2].at - attempts[1].at], &[2000]);
 }
 
 #[test]
-fn agent_row_throttling_slows_the_account_down_to_a_request_in_2_s_rather_than_one_target() {
-    let waits = waits(Rule::error("ThrottlingException", 400), 8);
+fn agent_row_throttling_slows_the_account_to_one_request_in_2_s_instead_of_failing_a_target() {
+    let waits = measure_waits(Rule::error("ThrottlingException", 400), 8);
     assert!(waits.iter().all(|wait| *wait > Duration::from_millis(400)), "{waits:?}");
     assert!(waits[6] > Duration::from_millis(1300), "{waits:?}");
     assert!(waits.iter().all(|wait| *wait < Duration::from_millis(2800)), "{waits:?}");
 }
 
 #[test]
-fn agent_row_jitter_two_targets_that_fail_together_do_not_come_back_together() {
+fn agent_row_targets_that_fail_together_do_not_retry_together() {
     let local = local();
     local.add_fault(denied("*"));
     let host = Host::open(&local, &[("flush_interval_ms", "1")]);
@@ -72,18 +75,19 @@ fn agent_row_jitter_two_targets_that_fail_together_do_not_come_back_together() {
         host.must_push(&format!("g{target}"), "s", "m");
     }
     assert!(local.wait_until(SOON, |local| (0..20).all(|n| puts(local, &format!("g{n}")).len() >= 4)));
-    let third: Vec<_> = (0..20)
+    let third_waits: Vec<_> = (0..20)
         .map(|n| {
-            let tries = puts(&local, &format!("g{n}"));
-            (tries[3].at - tries[2].at).as_millis()
+            let attempts = puts(&local, &format!("g{n}"));
+            (attempts[3].at - attempts[2].at).as_millis()
         })
         .collect();
-    let (least, most) = (third.iter().min().expect("some"), third.iter().max().expect("some"));
-    assert!(most - least > 100, "the third waits, of 400 to 800 ms, are {third:?}");
+    let min = third_waits.iter().min().expect("20 waits");
+    let max = third_waits.iter().max().expect("20 waits");
+    assert!(max - min > 100, "the third waits, of 400 to 800 ms, are {third_waits:?}");
 }
 
 #[test]
-fn agent_row_gives_up_after_the_longest_age() {
+fn agent_row_a_batch_is_dropped_at_retry_max_age_ms_which_is_14_days_and_10_minutes() {
     let local = local();
     local.add_fault(denied("g"));
     let host = Host::open(&local, &[("flush_interval_ms", "1"), ("retry_max_age_ms", "1000")]);
@@ -95,11 +99,11 @@ fn agent_row_gives_up_after_the_longest_age() {
     assert!(puts(&local, "g").len() >= 2);
     let option = ::cwl_sink::config::OPTIONS.iter().find(|option| option.key == "retry_max_age_ms");
     let fourteen_days_and_ten_minutes = (14 * 24 * 60 + 10) * 60_000;
-    assert_eq!(option.expect("there").default, fourteen_days_and_ten_minutes.to_string());
+    assert_eq!(option.expect("the option exists").default, fourteen_days_and_ten_minutes.to_string());
 }
 
 #[test]
-fn agent_row_does_not_retry_an_invalid_parameter_and_takes_accepted_data_for_delivered() {
+fn agent_row_an_invalid_parameter_is_not_retried_and_already_accepted_data_counts_as_delivered() {
     for (code, delivered, dropped) in
         [("InvalidParameterException", 0, 1), ("DataAlreadyAcceptedException", 1, 0)]
     {
@@ -111,23 +115,23 @@ fn agent_row_does_not_retry_an_invalid_parameter_and_takes_accepted_data_for_del
         host.must_flush();
         let stats = host.stats();
         assert_eq!((stats.delivered_events, stats.dropped_events), (delivered, dropped), "{code}");
-        assert_eq!(puts(&local, "g").len(), 1, "{code} is not tried again");
+        assert_eq!(puts(&local, "g").len(), 1, "{code} is not retried");
     }
 }
 
 #[test]
-fn agent_row_a_missing_group_is_created_and_remembered_for_5_s_and_sent_to_at_once() {
+fn agent_row_a_missing_group_is_created_and_sent_to_at_once_and_not_created_again_for_5_s() {
     let local = local();
     let host = Host::open(&local, &[("flush_interval_ms", "1")]);
     host.must_push("g", "s", "m");
-    assert!(local.wait_until(SOON, |local| local.event_count("g") == 1));
-    assert_eq!(host.stats().batches_retried, 0, "at once, without a back-off");
-    // The service forgets it again: within 5 s that is taken for its own delay, and not created once more.
+    host.wait_for_events(&local, "g", 1);
+    assert_eq!(host.stats().batches_retried, 0, "the batch is sent again without a back-off");
+    // The group disappears within 5 s. The sink takes that for the service's own delay and does not create it again.
     local.delete_group("g");
     host.must_push("g", "s", "m");
-    assert!(local.wait_until(SOON, |local| puts(local, "g").len() >= 5));
+    host.wait_for_attempts(&local, "g", 5);
     assert_eq!(local.count("CreateLogGroup", "g"), 1);
-    // After that it is: at the attempt that comes after the longest back-off, a minute.
+    // The sink creates it at the first attempt after 5 s, which may come after the longest back-off of a minute.
     assert!(local.wait_until(2 * SOON, |local| local.count("CreateLogGroup", "g") == 2));
     host.must_flush();
 }
@@ -138,13 +142,13 @@ fn agent_row_flush_interval_is_5_s() {
     let host = Host::open(&local, &[]);
     let begin = Instant::now();
     host.must_push("g", "s", "m");
-    assert!(local.wait_until(SOON, |local| local.event_count("g") == 1));
+    host.wait_for_events(&local, "g", 1);
     let waited = begin.elapsed();
     assert!((5000..5900).contains(&waited.as_millis()), "{waited:?}");
 }
 
 #[test]
-fn agent_row_an_over_long_message_is_cut_and_says_so() {
+fn agent_row_a_message_that_is_too_long_is_cut_and_marked() {
     let local = local();
     let host = Host::open(&local, &[]);
     host.must_push("g", "s", "ü".repeat(600_000));
@@ -156,7 +160,7 @@ fn agent_row_an_over_long_message_is_cut_and_says_so() {
 }
 
 #[test]
-fn agent_row_an_event_without_a_timestamp_takes_the_last_one_of_its_target_or_else_now() {
+fn agent_row_an_event_without_a_timestamp_gets_the_last_one_of_its_target_or_the_current_time() {
     let local = local();
     let host = Host::open(&local, &[]);
     let given = now_ms() - 3_600_000;
@@ -180,7 +184,8 @@ fn agent_row_metrics_go_out_in_requests_of_their_own_and_drop_the_oldest_when_fu
     host.must_push("g", "s", metric(1));
     host.must_push("g", "s", "another log line");
     host.must_flush();
-    let requests: Vec<_> = taken(&local, "g").iter().map(|request| (request.emf, request.events)).collect();
+    let requests: Vec<_> =
+        accepted_puts(&local, "g").iter().map(|request| (request.emf, request.events)).collect();
     assert!(requests.contains(&(true, 1)) && requests.contains(&(false, 2)), "{requests:?}");
 
     local.add_fault(denied("g"));

@@ -1,4 +1,4 @@
-//! Bad input: the right code, a message that names what is wrong, and nothing lost.
+//! Bad input: the right status, a text that names the wrong argument, and no effect on other events.
 
 use std::ffi::CString;
 use std::ptr::{null, null_mut};
@@ -8,41 +8,41 @@ use ::cwl_sink::ffi::*;
 
 use crate::host::*;
 
-/// Calls that must be refused for an argument, each with a text that says which.
+/// Makes calls that must be refused for an argument. Each error text must contain the text behind the arrow.
 macro_rules! refused {
-    ($($call:expr => $names:expr),+ $(,)?) => {
+    ($($call:expr => $text:expr),+ $(,)?) => {
         $({
-            // SAFETY: every pointer is NULL or good for what it is passed as.
+            // SAFETY: every pointer is NULL or valid for its parameter, or a handle of another type.
             let status = unsafe { $call };
             assert_eq!(status, CWL_ERR_INVALID_ARGUMENT, "{}", stringify!($call));
-            assert!(last_error().contains($names), "{}: {}", stringify!($call), last_error());
+            assert!(last_error().contains($text), "{}: {}", stringify!($call), last_error());
         })+
     };
 }
 
 #[test]
-fn null_everywhere_is_refused_and_never_a_crash() {
+fn null_is_refused_wherever_a_pointer_is_needed() {
     let local = local();
     let host = Host::open(&local, &[]);
     let sink = host.sink;
     let config = cwl_config_new();
     let mut target = null_mut();
     let text = c"g".as_ptr();
-    let good = event(b"m");
-    let mut taken = 0;
+    let valid = event(b"m");
+    let mut accepted = 0;
     refused! {
         cwl_config_set(null_mut(), text, text) => "cwl_config is NULL",
         cwl_config_set(config, null(), text) => "key is NULL",
         cwl_config_set(config, c"region".as_ptr(), null()) => "\"region\" is NULL",
         cwl_sink_open(config, null_mut()) => "sink",
-        cwl_push_event(null_mut(), &good) => "cwl_sink is NULL",
+        cwl_push_event(null_mut(), &valid) => "cwl_sink is NULL",
         cwl_push_event(sink, null()) => "event is NULL",
-        cwl_push_events(null_mut(), &good, 1, &mut taken) => "cwl_sink is NULL",
-        cwl_push_events(sink, null(), 1, &mut taken) => "event is NULL",
+        cwl_push_events(null_mut(), &valid, 1, &mut accepted) => "cwl_sink is NULL",
+        cwl_push_events(sink, null(), 1, &mut accepted) => "event is NULL",
         cwl_target_open(null_mut(), text, text, &mut target) => "cwl_sink is NULL",
         cwl_target_open(sink, text, text, null_mut()) => "target",
         cwl_target_open(sink, null(), text, &mut target) => "log_group",
-        cwl_target_push(null_mut(), &good) => "cwl_target is NULL",
+        cwl_target_push(null_mut(), &valid) => "cwl_target is NULL",
         cwl_flush(null_mut(), 0) => "cwl_sink is NULL",
         cwl_shutdown(null_mut(), 0) => "cwl_sink is NULL",
         cwl_stats(null_mut(), null_mut()) => "cwl_sink is NULL",
@@ -50,14 +50,14 @@ fn null_everywhere_is_refused_and_never_a_crash() {
         cwl_stats_json(null_mut(), null_mut()) => "json",
         cwl_stats_json(sink, null_mut()) => "json",
     }
-    // SAFETY: NULL is allowed in all of them.
+    // SAFETY: all these functions allow NULL.
     unsafe {
         cwl_config_free(config);
         cwl_config_free(null_mut());
         cwl_target_free(null_mut());
         cwl_sink_free(null_mut());
         cwl_string_free(null_mut());
-        assert_eq!(cwl_push_events(sink, null(), 0, null_mut()), CWL_OK, "no events are no error");
+        assert_eq!(cwl_push_events(sink, null(), 0, null_mut()), CWL_OK, "an empty array is not an error");
     }
     host.must_push("g", "s", "still alive");
     host.must_flush();
@@ -65,31 +65,26 @@ fn null_everywhere_is_refused_and_never_a_crash() {
 }
 
 #[test]
-fn wrong_handles_are_told_from_right_ones() {
+fn a_handle_of_another_type_is_refused_and_not_freed() {
     let local = local();
     let host = Host::open(&local, &[]);
-    let mut target = null_mut();
-    // SAFETY: a live sink, C strings and room for the target.
-    unsafe { assert_eq!(cwl_target_open(host.sink, c"g".as_ptr(), c"s".as_ptr(), &mut target), CWL_OK) };
+    let target = Target::open(&host, Some(c"g"), Some(c"s")).expect("a target");
     refused! {
-        cwl_flush(target.cast(), 0) => "cwl_sink",
+        cwl_flush(target.as_ptr().cast(), 0) => "cwl_sink",
         cwl_target_push(host.sink.cast(), &event(b"m")) => "cwl_target",
-        cwl_sink_open(target.cast(), &mut null_mut()) => "cwl_config",
+        cwl_sink_open(target.as_ptr().cast(), &mut null_mut()) => "cwl_config",
     }
-    // SAFETY: freed by the function of another kind, which leaves them alone; then by their own.
-    unsafe {
-        cwl_sink_free(target.cast());
-        assert_eq!(cwl_target_push(target, &event(b"m")), CWL_OK);
-        cwl_target_free(target);
-    }
+    // SAFETY: a live handle of another type, which the function leaves alone.
+    unsafe { cwl_sink_free(target.as_ptr().cast()) };
+    assert_eq!(target.push("m"), CWL_OK);
     host.must_flush();
     assert_eq!(local.event_count("g"), 1);
 }
 
 #[test]
-fn wrong_options_are_refused_with_a_text_that_names_them() {
+fn a_wrong_option_is_refused_and_the_text_names_it() {
     let endpoint = "http://127.0.0.1:1";
-    for (options, names) in [
+    for (options, text_part) in [
         (&[("log_gruop", "g")][..], "did you mean \"log_group\""),
         (&[("concurrency", "0")], "concurrency: \"0\""),
         (&[("buffer_max_bytes", "1k")], "buffer_max_bytes: \"1k\""),
@@ -101,16 +96,16 @@ fn wrong_options_are_refused_with_a_text_that_names_them() {
     ] {
         let (status, text) = Host::try_open(endpoint, options).err().expect("refused");
         assert_eq!(status, CWL_ERR_CONFIG, "{options:?}");
-        assert!(text.contains(names), "{options:?}: {text}");
+        assert!(text.contains(text_part), "{options:?}: {text}");
     }
 }
 
 #[test]
-fn names_that_cloudwatch_does_not_allow_are_refused_at_push() {
+fn a_name_that_cloudwatch_logs_does_not_allow_is_refused_at_the_push() {
     let local = local();
     let host = Host::open(&local, &[]);
     let long = "g".repeat(513);
-    for (group, stream, names) in [
+    for (group, stream, text_part) in [
         ("a:b", "s", "log group \"a:b\""),
         ("g", "a:b", "log stream \"a:b\""),
         ("g", "a*b", "log stream \"a*b\""),
@@ -120,15 +115,15 @@ fn names_that_cloudwatch_does_not_allow_are_refused_at_push() {
         ("g g", "s", "' '"),
     ] {
         assert_eq!(host.push(group, stream, "m"), CWL_ERR_INVALID_ARGUMENT, "{group:?} {stream:?}");
-        assert!(last_error().contains(names), "{group:?} {stream:?}: {}", last_error());
+        assert!(last_error().contains(text_part), "{group:?} {stream:?}: {}", last_error());
     }
     let event = cwl_event { log_group: c"\xFF".as_ptr(), ..event(b"m") };
     refused! { cwl_push_event(host.sink, &event) => "log_group is not UTF-8" }
-    assert_eq!(host.stats().targets, 0, "nothing is left of a name that is refused");
+    assert_eq!(host.stats().targets, 0, "a refused name makes no target");
 }
 
 #[test]
-fn an_event_without_a_target_is_refused_unless_the_options_name_one() {
+fn an_event_without_a_target_goes_to_the_target_of_the_options_or_is_refused() {
     let local = local();
     let without = Host::open(&local, &[("log_group", "g")]);
     refused! { cwl_push_event(without.sink, &event(b"m")) => "log_stream" }
@@ -148,7 +143,7 @@ fn an_event_without_a_target_is_refused_unless_the_options_name_one() {
 }
 
 #[test]
-fn sizes_of_structs_that_were_never_set_are_refused_before_anything_is_written() {
+fn a_struct_size_that_was_never_set_is_refused_before_anything_is_written() {
     let local = local();
     let host = Host::open(&local, &[]);
     for struct_size in [0, 7, 64 * size_of::<cwl_stats_snapshot>() + 8, usize::MAX - 7] {
@@ -165,18 +160,18 @@ fn sizes_of_structs_that_were_never_set_are_refused_before_anything_is_written()
             error_message: null(),
         };
         // SAFETY: a live sink, and room for one ack.
-        let taken = unsafe { cwl_poll_acks(host.sink, &mut ack, 1, 0) };
-        assert_eq!(taken, -(CWL_ERR_INVALID_ARGUMENT as i64), "{struct_size}");
+        let result = unsafe { cwl_poll_acks(host.sink, &mut ack, 1, 0) };
+        assert_eq!(result, -(CWL_ERR_INVALID_ARGUMENT as i64), "{struct_size}");
         assert!(last_error().contains("struct_size of acks[0]"), "{}", last_error());
     }
 }
 
 #[test]
-fn a_value_that_is_not_utf8_is_refused_by_its_options_name_and_not_shown() {
+fn a_secret_that_is_not_utf8_is_refused_and_the_text_names_the_option_but_not_the_value() {
     let config = cwl_config_new();
     refused! { cwl_config_set(config, c"secret_access_key".as_ptr(), c"hunter2\xFF".as_ptr()) => "secret_access_key" }
     assert!(last_error().contains("not UTF-8") && !last_error().contains("hunter2"), "{}", last_error());
-    // SAFETY: a live configuration, not used any more.
+    // SAFETY: a live configuration that nobody uses any more.
     unsafe { cwl_config_free(config) };
 }
 
@@ -184,23 +179,23 @@ fn a_value_that_is_not_utf8_is_refused_by_its_options_name_and_not_shown() {
 fn an_empty_message_and_impossible_sizes_are_refused() {
     let local = local();
     let host = Host::open(&local, &[("log_group", "g"), ("log_stream", "s")]);
-    let sized =
+    let with_message =
         |message: *const std::ffi::c_char, message_len| cwl_event { message, message_len, ..event(b"m") };
-    let shaped = |struct_size| cwl_event { struct_size, ..event(b"m") };
+    let with_size = |struct_size| cwl_event { struct_size, ..event(b"m") };
     refused! {
-        cwl_push_event(host.sink, &sized(c"m".as_ptr(), 0)) => "empty",
-        cwl_push_event(host.sink, &sized(null(), 0)) => "empty",
-        cwl_push_event(host.sink, &sized(null(), 5)) => "message is NULL",
-        cwl_push_event(host.sink, &sized(c"m".as_ptr(), usize::MAX)) => "message_len",
-        cwl_push_event(host.sink, &shaped(0)) => "struct_size is 0",
-        cwl_push_event(host.sink, &shaped(8)) => "struct_size is 8",
-        cwl_push_event(host.sink, &shaped(usize::MAX)) => "struct_size",
+        cwl_push_event(host.sink, &with_message(c"m".as_ptr(), 0)) => "empty",
+        cwl_push_event(host.sink, &with_message(null(), 0)) => "empty",
+        cwl_push_event(host.sink, &with_message(null(), 5)) => "message is NULL",
+        cwl_push_event(host.sink, &with_message(c"m".as_ptr(), usize::MAX)) => "message_len",
+        cwl_push_event(host.sink, &with_size(0)) => "struct_size is 0",
+        cwl_push_event(host.sink, &with_size(8)) => "struct_size is 8",
+        cwl_push_event(host.sink, &with_size(usize::MAX)) => "struct_size",
     }
     assert_eq!(host.stats().accepted_events, 0);
 }
 
 #[test]
-fn a_timestamp_of_zero_is_none_and_a_negative_one_is_refused() {
+fn a_timestamp_of_zero_means_none_and_a_negative_timestamp_is_refused() {
     let local = local();
     let host = Host::open(&local, &[]);
     assert_eq!(host.push_at("g", "s", -1, "m"), CWL_ERR_INVALID_ARGUMENT);
@@ -214,49 +209,46 @@ fn a_timestamp_of_zero_is_none_and_a_negative_one_is_refused() {
     assert_eq!(host.push_at("g", "s", 0, "as the last one"), CWL_OK);
     assert_eq!(host.push_at("g", "other", 0, "another target"), CWL_OK);
     host.must_flush();
-    let stamps: Vec<_> = local.events("g", "s").into_iter().map(|e| (e.message, e.timestamp_ms)).collect();
-    assert_eq!(stamps[0], ("given".into(), given));
-    assert_eq!(stamps[1], ("as the last one".into(), given), "it takes the target's last timestamp");
-    assert!((before..=now_ms()).contains(&stamps[2].1), "without an earlier one it is now");
+    let timestamps: Vec<_> =
+        local.events("g", "s").into_iter().map(|e| (e.message, e.timestamp_ms)).collect();
+    assert_eq!(timestamps[0], ("given".into(), given));
+    assert_eq!(timestamps[1], ("as the last one".into(), given), "it gets the last timestamp of the target");
+    assert!(
+        (before..=now_ms()).contains(&timestamps[2].1),
+        "without an earlier timestamp it gets the current time"
+    );
     assert!((before..=now_ms()).contains(&local.events("g", "other")[0].timestamp_ms));
 }
 
 #[test]
-fn an_array_of_events_is_taken_up_to_the_first_that_is_refused() {
+fn an_array_of_events_is_accepted_up_to_the_first_event_that_is_refused() {
     let local = local();
     let host = Host::open(&local, &[("log_group", "g"), ("log_stream", "s")]);
     let events = [event(b"0"), event(b"1"), event(b""), event(b"3")];
-    let mut taken = 99;
-    refused! { cwl_push_events(host.sink, events.as_ptr(), 4, &mut taken) => "empty" }
-    assert_eq!(taken, 2);
+    let mut accepted = 99;
+    refused! { cwl_push_events(host.sink, events.as_ptr(), 4, &mut accepted) => "empty" }
+    assert_eq!(accepted, 2);
     // SAFETY: a live sink and the rest of the array.
-    unsafe { assert_eq!(cwl_push_events(host.sink, &events[3], 1, &mut taken), CWL_OK) };
+    unsafe { assert_eq!(cwl_push_events(host.sink, &events[3], 1, &mut accepted), CWL_OK) };
     host.must_flush();
-    assert_eq!((taken, arrived(&local, "g", "s")), (1, vec!["0".into(), "1".into(), "3".into()]));
+    assert_eq!((accepted, arrived(&local, "g", "s")), (1, vec!["0".into(), "1".into(), "3".into()]));
 }
 
 #[test]
-fn after_the_shutdown_every_way_in_is_closed() {
+fn after_the_shutdown_every_push_and_every_new_target_is_refused() {
     let local = local();
     let host = Host::open(&local, &[("log_group", "g"), ("log_stream", "s")]);
-    let mut target = null_mut();
-    // SAFETY: live handles, C strings, whole events.
-    unsafe {
-        assert_eq!(cwl_target_open(host.sink, null(), null(), &mut target), CWL_OK);
-        assert_eq!(cwl_target_push(target, &event(b"before")), CWL_OK);
-        assert_eq!(host.shutdown(10_000), CWL_OK);
-        assert_eq!(cwl_push_event(host.sink, &event(b"m")), CWL_ERR_CLOSED);
-        assert_eq!(cwl_target_push(target, &event(b"m")), CWL_ERR_CLOSED);
-        assert_eq!(host.push("new", "target", "m"), CWL_ERR_CLOSED);
-        let mut late = null_mut();
-        assert_eq!(cwl_target_open(host.sink, c"new".as_ptr(), c"s".as_ptr(), &mut late), CWL_ERR_CLOSED);
-        assert!(late.is_null());
-        assert_eq!(cwl_target_open(host.sink, null(), null(), &mut late), CWL_ERR_CLOSED, "nor a known one");
-        assert!(late.is_null());
-        assert_eq!(host.flush(0), CWL_OK, "nothing is left to flush");
-        drop(host);
-        assert_eq!(cwl_target_push(target, &event(b"m")), CWL_ERR_CLOSED, "a target outlives its sink");
-        cwl_target_free(target);
-    }
+    let target = Target::open(&host, None, None).expect("a target");
+    assert_eq!(target.push("before"), CWL_OK);
+    assert_eq!(host.shutdown(10_000), CWL_OK);
+    // SAFETY: a live sink and a whole event.
+    unsafe { assert_eq!(cwl_push_event(host.sink, &event(b"m")), CWL_ERR_CLOSED) };
+    assert_eq!(target.push("m"), CWL_ERR_CLOSED);
+    assert_eq!(host.push("new", "target", "m"), CWL_ERR_CLOSED);
+    assert_eq!(Target::open(&host, Some(c"new"), Some(c"s")).err(), Some(CWL_ERR_CLOSED), "a new target");
+    assert_eq!(Target::open(&host, None, None).err(), Some(CWL_ERR_CLOSED), "a known target");
+    assert_eq!(host.flush(0), CWL_OK, "nothing is left to flush");
+    drop(host);
+    assert_eq!(target.push("m"), CWL_ERR_CLOSED, "a target outlives its sink");
     assert_eq!(arrived(&local, "g", "s"), ["before"]);
 }

@@ -1,4 +1,4 @@
-//! Bytes survive: what comes back from the service is the lossy UTF-8 of what was pushed.
+//! Every byte of a message survives: the service returns the lossy UTF-8 of the bytes that were pushed.
 
 use ::cwl_sink::ffi::cwl_status::*;
 use cwl_local::Local;
@@ -7,7 +7,8 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::host::*;
 
-fn comes_back(local: &Local, host: &Host, stream: &str, messages: &[Vec<u8>]) {
+/// Checks that a stream returns the lossy UTF-8 of these messages.
+fn assert_comes_back(local: &Local, host: &Host, stream: &str, messages: &[Vec<u8>]) {
     for message in messages {
         host.must_push("bytes", stream, message);
     }
@@ -42,7 +43,7 @@ fn bytes_of_every_kind_survive() {
     let local = local();
     for (stream, option) in [("gzip", ("compression_min_bytes", "0")), ("none", ("compression", "none"))] {
         let host = Host::open(&local, &[option]);
-        comes_back(&local, &host, stream, &messages);
+        assert_comes_back(&local, &host, stream, &messages);
     }
 }
 
@@ -51,10 +52,10 @@ fn a_body_is_compressed_from_compression_min_bytes_on() {
     let local = local();
     let request = |group: &str, options: &[(&str, &str)]| {
         let host = Host::open(&local, options);
-        // As long as in the other groups, since the names are in the body.
+        // The body has the names, so all groups have names of the same length.
         assert_eq!(host.push_at(group, "s", now_ms(), "x".repeat(10_000)), CWL_OK);
         host.must_flush();
-        let [request] = taken(&local, group).try_into().expect("one request");
+        let [request] = accepted_puts(&local, group).try_into().expect("one request");
         request
     };
     let plain = request("g-0", &[("compression", "none")]);
@@ -87,7 +88,7 @@ fn any_bytes_come_back_as_their_lossy_utf_8() {
     TestRunner::new(Config { cases: 200, failure_persistence: None, ..Config::default() })
         .run(&proptest::collection::vec(message, 1..20), |messages| {
             case.set(case.get() + 1);
-            comes_back(&local, &host, &format!("case-{}", case.get()), &messages);
+            assert_comes_back(&local, &host, &format!("case-{}", case.get()), &messages);
             Ok(())
         })
         .unwrap_or_else(|error| panic!("{error}"));

@@ -1,4 +1,4 @@
-//! The documents that are made from the code are current.
+//! Documents that are generated from the code are current.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +10,9 @@ fn committed(file: &str) -> String {
 
 #[test]
 fn the_committed_header_is_the_one_that_the_code_makes() {
-    let made = fs::read_to_string(env!("CWL_SINK_GENERATED_HEADER")).expect("build.rs made a header");
-    assert!(committed("include/cwl_sink.h") == made, "include/cwl_sink.h is stale: run `make header`");
+    let generated =
+        fs::read_to_string(env!("CWL_SINK_GENERATED_HEADER")).expect("build.rs generates a header");
+    assert!(committed("include/cwl_sink.h") == generated, "include/cwl_sink.h is stale: run `make header`");
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! The promises, kept through the public API: the C ABI in front, a real HTTP endpoint behind.
+//! Tests of the promises through the public API: the C ABI on one side, a real HTTP endpoint on the other.
 //!
-//! Each file is one family of promises; `host.rs` is a host as a C program would be one.
+//! Each file is one family of promises. `host.rs` has the helpers: a host that uses the library as a C program does.
 
 mod host;
 

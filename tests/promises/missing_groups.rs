@@ -1,4 +1,4 @@
-//! ResourceNotFoundException: what is missing is created, and the batch is sent again at once.
+//! ResourceNotFoundException: the library creates the missing group and stream and sends the batch again at once.
 
 use std::sync::Barrier;
 use std::thread;
@@ -16,7 +16,7 @@ fn a_missing_group_and_stream_are_created_and_the_batch_is_sent_again_at_once() 
     let begin = Instant::now();
     host.must_push("/new/group", "new stream", "the only line of a process that logs once and exits");
     host.must_flush();
-    // The short back-off would be at least 100 ms; nothing here waits for it.
+    // A back-off would take at least 100 ms.
     let operations: Vec<_> = local.requests().into_iter().map(|request| request.operation).collect();
     let expected = [
         "PutLogEvents",
@@ -27,27 +27,31 @@ fn a_missing_group_and_stream_are_created_and_the_batch_is_sent_again_at_once() 
         "PutLogEvents",
     ];
     assert_eq!(operations, expected, "in {:?}", begin.elapsed());
-    assert_eq!(host.stats().batches_retried, 0, "no back-off was waited out");
+    assert_eq!(host.stats().batches_retried, 0, "the batch is sent again without a back-off");
     assert_eq!(local.group_retention("/new/group"), Some(7));
     assert_eq!(local.event_count("/new/group"), 1);
 }
 
 #[test]
-fn a_missing_stream_of_a_group_that_is_there_leaves_the_group_alone() {
+fn a_missing_stream_of_an_existing_group_is_created_without_changing_the_group() {
     let local = local();
     local.create_group("g");
     let host = Host::open(&local, &[("retention_days", "7")]);
     host.must_push("g", "s", "m");
     host.must_flush();
     assert_eq!(local.count("CreateLogGroup", "g"), 0);
-    assert_eq!(local.group_retention("g"), None, "its retention is not the sink's to change");
+    assert_eq!(
+        local.group_retention("g"),
+        None,
+        "the sink does not change the retention of an existing group"
+    );
     assert_eq!(local.event_count("g"), 1);
 }
 
 #[test]
 fn two_hundred_threads_pushing_to_one_missing_group_create_it_once() {
     let local = local();
-    // Slow enough that every target meets the missing group while it is being created.
+    // The delay lets every target find the group missing while it is being created.
     local.add_fault(Rule::delay_ms(50).operation("CreateLogGroup"));
     let host = Host::open(&local, &[("flush_interval_ms", "10"), ("concurrency", "16")]);
     let start = Barrier::new(200);
@@ -68,21 +72,21 @@ fn two_hundred_threads_pushing_to_one_missing_group_create_it_once() {
 }
 
 #[test]
-fn a_creation_that_somebody_else_won_is_a_success() {
+fn a_stream_that_another_process_created_first_counts_as_created() {
     let local = local();
     local.add_fault(Rule::error("ResourceAlreadyExistsException", 400).operation("CreateLogStream").count(1));
     let host = Host::open(&local, &[("flush_interval_ms", "10")]);
     local.create_group("g");
     host.must_push("g", "s", "m");
-    // The service says that the stream exists, and does not find it a moment later: that is waited out.
-    assert!(local.wait_until(SOON, |local| puts(local, "g").len() >= 2));
+    // The service says that the stream exists, but does not find it a moment later. The sink waits and tries again.
+    host.wait_for_attempts(&local, "g", 2);
     local.create_stream("g", "s");
     host.must_flush();
     assert_eq!(local.event_count("g"), 1);
 }
 
 #[test]
-fn without_leave_to_create_the_events_wait_until_somebody_else_has() {
+fn when_the_options_forbid_creating_the_events_wait_until_the_stream_exists() {
     for (option, value) in [("create_log_stream", "false"), ("create_log_group", "false")] {
         let local = local();
         let host = Host::open(&local, &[(option, value)]);
@@ -96,7 +100,7 @@ fn without_leave_to_create_the_events_wait_until_somebody_else_has() {
 }
 
 #[test]
-fn a_group_that_may_not_be_created_holds_up_nobody() {
+fn a_group_that_may_not_be_created_holds_up_no_other() {
     let local = local();
     local.add_fault(Rule::error("AccessDeniedException", 400).operation("CreateLogGroup").group("/no/*"));
     let host = Host::open(&local, &[("concurrency", "1"), ("flush_interval_ms", "10")]);

@@ -1,5 +1,5 @@
-//! The poison pill: groups that are refused, beside one that is not. AWS's own agent stopped here, its two workers
-//! in back-off for ten denied groups.
+//! The poison pill: groups that the service denies, beside one that it allows. AWS's own agent stopped delivering in
+//! this situation, because its two workers were in back-off for ten denied groups.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,22 +10,24 @@ use cwl_local::Local;
 
 use crate::host::*;
 
-/// Events a second that the allowed group is given.
-const RATE: u32 = 2000;
+/// Events per second for the allowed group.
+const EVENTS_PER_SECOND: u32 = 2000;
 
+/// The counts of events of the allowed group in one run.
 struct Run {
     pushed: u64,
+    /// Delivered by the end of the pushes and half a second more.
     delivered_in_time: u64,
+    /// Delivered in the end.
     delivered: u64,
 }
 
-/// Pushes to "/allowed" for so long at the steady rate, as one thread; says what was delivered by the end of that
-/// time and a flush interval, and what in the end.
-fn allowed_for(local: &Local, host: &Host, duration: Duration) -> Run {
+/// Pushes to "/allowed" at the steady rate for `duration`, and counts the events.
+fn push_allowed(local: &Local, host: &Host, duration: Duration) -> Run {
     let begin = Instant::now();
     let mut pushed = 0;
     while begin.elapsed() < duration {
-        let due = u64::from(RATE) * begin.elapsed().as_millis() as u64 / 1000;
+        let due = u64::from(EVENTS_PER_SECOND) * begin.elapsed().as_millis() as u64 / 1000;
         while pushed < due {
             host.must_push("/allowed", "s", format!("event {pushed} of the allowed group"));
             pushed += 1;
@@ -38,30 +40,30 @@ fn allowed_for(local: &Local, host: &Host, duration: Duration) -> Run {
     Run { pushed, delivered_in_time, delivered: local.event_count("/allowed") as u64 }
 }
 
-/// Pushes to every denied group in turn until told to stop. What there is no room for is refused, which is the
-/// denied groups' own loss.
-fn denied_until(host: &Host, groups: &[String], stop: &AtomicBool) -> u64 {
-    let mut taken = 0;
+/// Pushes to every denied group in turn until `stop` is set, and returns the number of accepted events. A push without
+/// room is refused, which costs only the denied groups.
+fn push_denied(host: &Host, groups: &[String], stop: &AtomicBool) -> u64 {
+    let mut accepted = 0;
     while !stop.load(Ordering::Relaxed) {
         for group in groups {
-            taken +=
+            accepted +=
                 u64::from(host.push(group, "s", "an event that is denied, over and over again") == CWL_OK);
         }
         thread::sleep(Duration::from_millis(20));
     }
-    taken
+    accepted
 }
 
-fn denied_groups_cost_an_allowed_one_nothing(denied_groups: usize, options: &[(&str, &str)]) {
+fn assert_denied_groups_cost_nothing(denied_groups: usize, options: &[(&str, &str)]) {
     let options = [&[("concurrency", "2"), ("flush_interval_ms", "200")], options].concat();
     let duration = Duration::from_secs(10);
 
     let quiet = local();
     let alone = {
         let host = Host::open(&quiet, &options);
-        allowed_for(&quiet, &host, duration / 2)
+        push_allowed(&quiet, &host, duration / 2)
     };
-    assert_eq!(alone.delivered, alone.pushed, "alone, everything is delivered");
+    assert_eq!(alone.delivered, alone.pushed, "without denied groups every event is delivered");
     let alone_rate = alone.delivered_in_time as f64 / alone.pushed as f64;
 
     let local = local();
@@ -69,19 +71,19 @@ fn denied_groups_cost_an_allowed_one_nothing(denied_groups: usize, options: &[(&
     let host = Host::open(&local, &options);
     let groups: Vec<String> = (0..denied_groups).map(|n| format!("/denied/{n}")).collect();
     let stop = AtomicBool::new(false);
-    let (run, taken) = thread::scope(|scope| {
-        let denied = scope.spawn(|| denied_until(&host, &groups, &stop));
-        let run = allowed_for(&local, &host, duration);
+    let (run, accepted) = thread::scope(|scope| {
+        let denied = scope.spawn(|| push_denied(&host, &groups, &stop));
+        let run = push_allowed(&local, &host, duration);
         stop.store(true, Ordering::Relaxed);
-        (run, denied.join().expect("the denied host's thread"))
+        (run, denied.join().expect("no panic"))
     });
 
-    assert_eq!(run.delivered, run.pushed, "everything of the allowed group is delivered: {}", host.json());
+    assert_eq!(run.delivered, run.pushed, "every event of the allowed group is delivered: {}", host.json());
     let rate = run.delivered_in_time as f64 / run.pushed as f64 / alone_rate;
     assert!(rate >= 0.9, "{} of {} in time, {rate:.3} of the rate alone", run.delivered_in_time, run.pushed);
     for group in &groups {
-        let tries = puts(&local, group).len();
-        assert!(tries >= 2, "{group} was tried {tries} times");
+        let attempts = puts(&local, group).len();
+        assert!(attempts >= 2, "{group} had {attempts} attempts");
     }
 
     let begin = Instant::now();
@@ -90,24 +92,24 @@ fn denied_groups_cost_an_allowed_one_nothing(denied_groups: usize, options: &[(&
     let stats = host.stats();
     assert_eq!(
         (stats.abandoned_events, stats.pending_events),
-        (taken, 0),
-        "what was denied is accounted for"
+        (accepted, 0),
+        "every accepted event of the denied groups is abandoned"
     );
     assert_eq!(stats.delivered_events, run.pushed);
     println!("{denied_groups} denied groups: {rate:.3} of the rate alone, {} requests", stats.requests);
 }
 
 #[test]
-fn poison_pill_of_ten_denied_groups_costs_an_allowed_group_nothing() {
-    denied_groups_cost_an_allowed_one_nothing(10, &[]);
+fn ten_denied_groups_cost_an_allowed_group_nothing() {
+    assert_denied_groups_cost_nothing(10, &[]);
 }
 
 #[test]
-fn poison_pill_of_a_thousand_denied_groups_costs_an_allowed_group_nothing() {
-    denied_groups_cost_an_allowed_one_nothing(1000, &[]);
+fn a_thousand_denied_groups_cost_an_allowed_group_nothing() {
+    assert_denied_groups_cost_nothing(1000, &[]);
 }
 
 #[test]
-fn poison_pill_of_denied_groups_that_fill_their_memory_leaves_room_for_an_allowed_group() {
-    denied_groups_cost_an_allowed_one_nothing(10, &[("buffer_max_bytes", "262144")]);
+fn denied_groups_that_fill_their_memory_leave_room_for_an_allowed_group() {
+    assert_denied_groups_cost_nothing(10, &[("buffer_max_bytes", "262144")]);
 }

@@ -1,4 +1,4 @@
-//! Everything at once: pushes, a flush and a shutdown that race with each other.
+//! Races: pushes, a flush and a shutdown at the same time, and several sinks at the same time.
 
 use std::sync::Barrier;
 use std::thread;
@@ -20,7 +20,7 @@ fn pushes_a_flush_and_a_shutdown_that_race_lose_no_accepted_event_in_200_runs() 
                     let (host, start, group) = (&host, &start, &group);
                     scope.spawn(move || {
                         start.wait();
-                        // Until it is refused, which the shutdown sees to; bounded all the same.
+                        // The shutdown ends the pushes. The bound ends them when it does not.
                         (0..200_000)
                             .take_while(|number| {
                                 match host.push(
@@ -53,7 +53,7 @@ fn pushes_a_flush_and_a_shutdown_that_race_lose_no_accepted_event_in_200_runs() 
         let stats = host.stats();
         assert_eq!(stats.accepted_events as usize, accepted, "run {run}");
         assert_eq!(stats.delivered_events as usize, accepted, "run {run}: {}", host.json());
-        assert_eq!(local.event_count(&group), accepted, "run {run}: accepted and there");
+        assert_eq!(local.event_count(&group), accepted, "run {run}: every accepted event has arrived");
     }
 }
 

@@ -1,20 +1,20 @@
-//! A target that failed and is well again: its whole backlog arrives, in order, nothing lost, nothing twice.
+//! Recovery: after a failure the whole backlog of a target arrives, in order, without losses and duplicates.
 
 use ::cwl_sink::ffi::cwl_status::*;
-use cwl_local::Rule;
+use cwl_local::{RequestRecord, Rule};
 
 use crate::host::*;
 
 #[test]
-fn a_denied_group_that_becomes_allowed_delivers_its_whole_backlog_in_order() {
+fn a_denied_group_that_becomes_allowed_gets_its_whole_backlog_in_order() {
     let local = local();
     local.add_fault(denied("g"));
     let host = Host::open(&local, &[("flush_interval_ms", "20")]);
-    // Several batches: some wait behind the failed one, and the flush interval seals them apart.
+    // The flush interval seals several batches. They wait behind the batch that failed.
     for chunk in numbers(3000).chunks(500) {
         chunk.iter().for_each(|number| host.must_push("g", "s", number));
-        let seen = puts(&local, "g").len();
-        assert!(local.wait_until(SOON, |local| puts(local, "g").len() > seen), "the breaker probes on");
+        let attempts = puts(&local, "g").len();
+        host.wait_for_attempts(&local, "g", attempts + 1);
     }
     assert_eq!((host.stats().targets_failing, local.event_count("g")), (1, 0));
     assert_eq!(host.flush(100), CWL_ERR_TIMEOUT);
@@ -26,7 +26,7 @@ fn a_denied_group_that_becomes_allowed_delivers_its_whole_backlog_in_order() {
 }
 
 #[test]
-fn while_a_target_fails_only_one_batch_of_it_is_tried_at_a_time() {
+fn a_failing_target_is_probed_with_its_oldest_batch_only() {
     let local = local();
     local.add_fault(denied("g"));
     let host = Host::open(&local, &[("flush_interval_ms", "5")]);
@@ -34,13 +34,14 @@ fn while_a_target_fails_only_one_batch_of_it_is_tried_at_a_time() {
         host.must_push("g", "s", number);
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
-    assert!(local.wait_until(SOON, |local| puts(local, "g").len() >= 4));
-    let tries = puts(&local, "g");
-    assert!(tries.iter().all(|try_| try_.events == tries[0].events), "always the oldest batch: {tries:?}");
+    host.wait_for_attempts(&local, "g", 4);
+    let attempts = puts(&local, "g");
+    let is_oldest = |attempt: &RequestRecord| attempt.events == attempts[0].events;
+    assert!(attempts.iter().all(is_oldest), "attempts with another batch: {attempts:?}");
 }
 
 #[test]
-fn every_failure_that_can_pass_is_retried_until_it_has() {
+fn every_temporary_failure_is_retried() {
     for rule in [
         Rule::error("ThrottlingException", 400),
         Rule::error("ServiceUnavailableException", 503),
@@ -66,7 +67,7 @@ fn every_failure_that_can_pass_is_retried_until_it_has() {
 }
 
 #[test]
-fn an_answer_that_was_lost_is_the_only_reason_for_a_duplicate() {
+fn a_batch_arrives_twice_when_its_answer_is_lost_and_counts_once() {
     for rule in [Rule::reset_after(), Rule::cut_response()] {
         let local = local();
         let name = format!("{rule:?}");
@@ -78,13 +79,13 @@ fn an_answer_that_was_lost_is_the_only_reason_for_a_duplicate() {
         }
         host.must_flush();
         let twice = [numbers(10), numbers(10)].concat();
-        assert_eq!(arrived(&local, "g", "s"), twice, "{name}: at least once, and whole");
+        assert_eq!(arrived(&local, "g", "s"), twice, "{name}: the whole batch arrives twice");
         assert_eq!(host.stats().delivered_events, 10, "{name}");
     }
 }
 
 #[test]
-fn what_the_service_will_never_take_is_dropped_and_the_target_goes_on() {
+fn a_batch_that_the_service_never_accepts_is_dropped_and_the_target_goes_on() {
     let local = local();
     local.create_stream("g", "s");
     local.add_fault(Rule::error("InvalidParameterException", 400).operation("PutLogEvents").count(1));
@@ -99,7 +100,7 @@ fn what_the_service_will_never_take_is_dropped_and_the_target_goes_on() {
 }
 
 #[test]
-fn an_old_emulator_that_has_the_data_already_counts_as_delivered() {
+fn already_accepted_data_of_an_old_emulator_counts_as_delivered() {
     let local = local();
     local.create_stream("g", "s");
     local.add_fault(Rule::error("DataAlreadyAcceptedException", 400).operation("PutLogEvents").count(1));
@@ -110,7 +111,7 @@ fn an_old_emulator_that_has_the_data_already_counts_as_delivered() {
 }
 
 #[test]
-fn an_endpoint_that_goes_away_and_comes_back_gets_everything() {
+fn an_endpoint_that_goes_away_and_comes_back_gets_every_event() {
     let local = local();
     let host = Host::open(&local, &[("flush_interval_ms", "10")]);
     host.must_push("g", "s", "0");

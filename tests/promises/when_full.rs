@@ -1,4 +1,4 @@
-//! Memory is bounded, and what happens at the bound is the host's choice.
+//! Memory is bounded, and the host chooses what happens at the bound (`when_full`).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,21 +8,23 @@ use ::cwl_sink::ffi::cwl_status::{self, *};
 
 use crate::host::*;
 
-const BUFFER: u64 = 1024 * 1024;
+/// The bound of the sinks here, `buffer_max_bytes`.
+const BUFFER_MAX_BYTES: u64 = 1024 * 1024;
 
-fn bounded(local: &cwl_local::Local, options: &[(&str, &str)]) -> Host {
+/// Opens a sink with a small bound.
+fn open_bounded(local: &cwl_local::Local, options: &[(&str, &str)]) -> Host {
     let bounds = [("buffer_max_bytes", "1048576"), ("flush_interval_ms", "20")];
     Host::open(local, &[&bounds, options].concat())
 }
 
-/// Watches the gauge while the body runs; it must never pass the bound.
-fn within_bounds<T>(host: &Host, body: impl FnOnce() -> T) -> T {
+/// Runs `body`, and checks all the while that `buffered_bytes` stays within the bound.
+fn assert_within_bound<T>(host: &Host, body: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let watch = scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 let used = host.stats().buffered_bytes;
-                assert!(used <= BUFFER, "{used} bytes are buffered");
+                assert!(used <= BUFFER_MAX_BYTES, "{used} bytes are buffered");
                 thread::yield_now();
             }
         });
@@ -30,69 +32,73 @@ fn within_bounds<T>(host: &Host, body: impl FnOnce() -> T) -> T {
         done.store(true, Ordering::Relaxed);
         watch.join().expect("the gauge stayed within its bound");
         let peak = host.stats().buffered_bytes_peak;
-        assert!(peak <= BUFFER, "the peak is {peak} bytes");
+        assert!(peak <= BUFFER_MAX_BYTES, "the peak is {peak} bytes");
         result
     })
 }
 
-/// Pushes until a push is refused; how many were taken, and with which code it ended.
+/// Pushes until a push is refused. Returns the number of accepted events and the status of the refused one.
 fn push_until_refused(host: &Host, group: &str) -> (u64, cwl_status) {
-    for taken in 0..1_000_000 {
-        let status = host.push(group, "s", format!("{taken:0100}"));
+    for accepted in 0..1_000_000 {
+        let status = host.push(group, "s", format!("{accepted:0100}"));
         if status != CWL_OK {
-            return (taken, status);
+            return (accepted, status);
         }
     }
-    panic!("a million events of 100 bytes fit into {BUFFER} bytes");
+    panic!("a million events of 100 bytes fit into {BUFFER_MAX_BYTES} bytes");
 }
 
 #[test]
-fn reject_refuses_at_once_and_takes_again_when_there_is_room() {
+fn reject_refuses_a_push_without_room_and_accepts_again_when_there_is_room() {
     let local = local();
     local.add_fault(denied("g"));
-    let host = bounded(&local, &[("when_full", "reject")]);
-    let taken = within_bounds(&host, || {
-        let (taken, status) = push_until_refused(&host, "g");
+    let host = open_bounded(&local, &[("when_full", "reject")]);
+    let accepted = assert_within_bound(&host, || {
+        let (accepted, status) = push_until_refused(&host, "g");
         assert_eq!(status, CWL_ERR_FULL);
         assert!(last_error().contains("1048576 bytes (buffer_max_bytes)"), "{}", last_error());
-        taken
+        accepted
     });
-    assert!(taken > 1000, "only {taken} events of 100 bytes fit into {BUFFER} bytes");
+    assert!(accepted > 1000, "only {accepted} events of 100 bytes fit into {BUFFER_MAX_BYTES} bytes");
     local.clear_faults();
     host.must_flush();
     host.must_push("g", "s", "again");
     host.must_flush();
     let stats = host.stats();
-    assert_eq!((stats.delivered_events, stats.refused_events, stats.buffered_bytes), (taken + 1, 1, 0));
-    assert_eq!(local.event_count("g") as u64, taken + 1);
+    assert_eq!((stats.delivered_events, stats.refused_events, stats.buffered_bytes), (accepted + 1, 1, 0));
+    assert_eq!(local.event_count("g") as u64, accepted + 1);
 }
 
 #[test]
 fn block_waits_for_room_and_loses_nothing() {
     let local = local();
     local.add_fault(cwl_local::Rule::delay_ms(5).operation("PutLogEvents"));
-    let host = bounded(&local, &[("when_full", "block")]);
-    // Several targets that get through: each is within its own bound, and together they meet the sink's.
+    let host = open_bounded(&local, &[("when_full", "block")]);
+    // Each target stays within its own bound. Together they reach the sink's bound.
     let (events, targets) = (80_000, 8);
-    within_bounds(&host, || {
+    assert_within_bound(&host, || {
         for number in 0..events {
             host.must_push("g", &format!("s{}", number % targets), format!("{number:0100}"));
         }
         host.must_flush();
     });
-    assert!(host.stats().buffered_bytes_peak > BUFFER / 2, "the bound was never met: {:?}", host.stats());
+    assert!(
+        host.stats().buffered_bytes_peak > BUFFER_MAX_BYTES / 2,
+        "the bound was never reached: {:?}",
+        host.stats()
+    );
     for target in 0..targets {
         let arrived = arrived(&local, "g", &format!("s{target}"));
         assert_eq!(arrived.len(), events / targets);
-        assert!(arrived.is_sorted(), "in the order pushed");
+        assert!(arrived.is_sorted(), "the events are out of order");
     }
 }
 
 #[test]
-fn block_gives_up_at_its_time_out() {
+fn block_refuses_a_push_when_its_time_out_ends() {
     let local = local();
     local.add_fault(denied("g"));
-    let host = bounded(&local, &[("when_full", "block"), ("block_timeout_ms", "300")]);
+    let host = open_bounded(&local, &[("when_full", "block"), ("block_timeout_ms", "300")]);
     let begin = Instant::now();
     let (_, status) = push_until_refused(&host, "g");
     assert_eq!(status, CWL_ERR_FULL);
@@ -108,29 +114,29 @@ fn block_gives_up_at_its_time_out() {
 fn a_blocked_push_ends_when_the_sink_is_shut_down() {
     let local = local();
     local.add_fault(denied("g"));
-    let host = bounded(&local, &[("when_full", "block"), ("block_timeout_ms", "60000")]);
+    let host = open_bounded(&local, &[("when_full", "block"), ("block_timeout_ms", "60000")]);
     thread::scope(|scope| {
         let pushing = scope.spawn(|| push_until_refused(&host, "g"));
-        // The pusher is stuck once two looks a moment apart find the same count.
-        let stuck = || {
+        // The pushing thread waits once two readings 200 ms apart give the same count.
+        let is_blocked = || {
             let before = host.stats().accepted_events;
             thread::sleep(Duration::from_millis(200));
             before > 0 && host.stats().accepted_events == before
         };
-        while !stuck() {}
+        while !is_blocked() {}
         assert_eq!(host.shutdown(100), CWL_ERR_ABANDONED);
-        let (taken, status) = pushing.join().expect("no panic");
-        assert_eq!((status, host.stats().abandoned_events), (CWL_ERR_CLOSED, taken));
+        let (accepted, status) = pushing.join().expect("no panic");
+        assert_eq!((status, host.stats().abandoned_events), (CWL_ERR_CLOSED, accepted));
     });
 }
 
 #[test]
-fn drop_oldest_keeps_the_newest_and_counts_what_it_gave_up() {
+fn drop_oldest_keeps_the_newest_events_and_counts_the_dropped_ones() {
     let local = local();
     local.add_fault(denied("g"));
-    let host = bounded(&local, &[("when_full", "drop_oldest")]);
+    let host = open_bounded(&local, &[("when_full", "drop_oldest")]);
     let events = 50_000;
-    within_bounds(&host, || {
+    assert_within_bound(&host, || {
         for number in 0..events {
             host.must_push("g", "s", format!("{number:0100}"));
         }
@@ -141,30 +147,30 @@ fn drop_oldest_keeps_the_newest_and_counts_what_it_gave_up() {
     assert!(stats.dropped_events > 0 && stats.delivered_events > 0, "{stats:?}");
     assert_eq!(stats.dropped_events + stats.delivered_events, events);
     let arrived = arrived(&local, "g", "s");
-    assert!(arrived.is_sorted(), "in the order pushed");
+    assert!(arrived.is_sorted(), "the events are out of order");
     assert_eq!(arrived.len() as u64, stats.delivered_events);
     let newest = format!("{:0100}", events - 1);
-    assert_eq!(arrived.last(), Some(&newest), "the newest is never given up");
+    assert_eq!(arrived.last(), Some(&newest), "the newest event is never dropped");
 }
 
 #[test]
-fn drop_oldest_makes_room_for_a_new_target_at_the_cost_of_the_largest() {
+fn drop_oldest_makes_room_for_a_new_target_in_the_largest_target() {
     let local = local();
     local.add_fault(denied("g"));
-    let host = bounded(&local, &[("when_full", "drop_oldest")]);
+    let host = open_bounded(&local, &[("when_full", "drop_oldest")]);
     for number in 0..20_000 {
         host.must_push("g", "s", format!("{number:0100}"));
     }
     let big = "x".repeat(300_000);
     host.must_push("new", "s", &big);
-    assert!(local.wait_until(SOON, |local| local.event_count("new") == 1), "{}", host.json());
+    host.wait_for_events(&local, "new", 1);
 }
 
 #[test]
-fn one_target_keeps_within_its_own_bound() {
+fn one_target_stays_within_target_buffer_max_bytes() {
     let local = local();
     local.add_fault(denied("g"));
-    let host = bounded(&local, &[("target_buffer_max_bytes", "131072")]);
+    let host = open_bounded(&local, &[("target_buffer_max_bytes", "131072")]);
     let (_, status) = push_until_refused(&host, "g");
     assert_eq!(status, CWL_ERR_FULL);
     assert!(host.stats().buffered_bytes <= 131_072, "{}", host.json());
@@ -172,9 +178,9 @@ fn one_target_keeps_within_its_own_bound() {
 }
 
 #[test]
-fn an_event_that_can_never_fit_is_refused_as_too_large_instead_of_waited_for() {
+fn an_event_that_can_never_fit_is_refused_as_too_large_without_waiting() {
     let local = local();
-    let host = bounded(&local, &[("when_full", "block"), ("target_buffer_max_bytes", "65536")]);
+    let host = open_bounded(&local, &[("when_full", "block"), ("target_buffer_max_bytes", "65536")]);
     let begin = Instant::now();
     assert_eq!(host.push("g", "s", "x".repeat(100_000)), CWL_ERR_TOO_LARGE);
     assert!(last_error().contains("target_buffer_max_bytes"), "{}", last_error());
@@ -182,17 +188,17 @@ fn an_event_that_can_never_fit_is_refused_as_too_large_instead_of_waited_for() {
 }
 
 #[test]
-fn an_event_that_can_never_fit_costs_the_others_of_its_target_nothing() {
+fn an_event_that_can_never_fit_drops_no_other_event_of_its_target() {
     let local = local();
     local.add_fault(denied("g"));
-    let host = bounded(&local, &[("when_full", "drop_oldest"), ("target_buffer_max_bytes", "65536")]);
+    let host = open_bounded(&local, &[("when_full", "drop_oldest"), ("target_buffer_max_bytes", "65536")]);
     (0..10).for_each(|_| host.must_push("g", "s", "an event that waits"));
     assert_eq!(host.push("g", "s", "x".repeat(100_000)), CWL_ERR_TOO_LARGE);
     assert_eq!((host.stats().dropped_events, host.stats().pending_events), (0, 10));
 }
 
 #[test]
-fn an_event_of_any_size_gets_into_an_empty_sink_or_never_fits() {
+fn an_event_is_refused_by_an_empty_sink_only_if_it_can_never_fit() {
     let local = local();
     for (buffer, of_target, step, oversize) in [
         (256 << 10, 256 << 10, 9_999, "reject"),
@@ -213,7 +219,7 @@ fn an_event_of_any_size_gets_into_an_empty_sink_or_never_fits() {
                 let host = Host::open(&local, &options);
                 match host.push("g", "s", "x".repeat(bytes)) {
                     CWL_OK => {
-                        assert_eq!(largest, bytes - step, "a larger one never fits");
+                        assert_eq!(largest, bytes - step, "a smaller event did not fit");
                         largest = bytes;
                         host.must_flush();
                     }
