@@ -57,10 +57,10 @@ impl cwl_event {
     ///
     /// `event` is NULL or points to `struct_size` readable bytes that nobody changes meanwhile.
     #[inline]
-    pub(super) unsafe fn read<'a>(
+    pub(super) unsafe fn read(
         event: *const cwl_event,
-        whole: &'a mut MaybeUninit<cwl_event>,
-    ) -> Result<&'a cwl_event, FfiError> {
+        whole: &mut MaybeUninit<cwl_event>,
+    ) -> Result<&cwl_event, FfiError> {
         if event.is_null() || !event.is_aligned() {
             return Err(FfiError::argument("the event is NULL or not aligned"));
         }
@@ -71,13 +71,13 @@ impl cwl_event {
         }
     }
 
-    /// Converts the event for a sink. The result borrows the message and the source.
+    /// Returns the event as the sink takes it. The result borrows the message and the source.
     ///
     /// # Safety
     ///
     /// The message has `message_len` readable bytes, and `source` is NULL or a live handle; both outlive the result.
     #[inline]
-    pub(super) unsafe fn to_event<'a>(&self, sink: &Arc<Sink>) -> Result<Event<'a>, FfiError> {
+    pub(super) unsafe fn as_event<'a>(&self, sink: &Arc<Sink>) -> Result<Event<'a>, FfiError> {
         let timestamp_ms = Some(self.timestamp_ms).filter(|timestamp_ms| *timestamp_ms != 0);
         if self.message.is_null() && self.message_len > 0 {
             return Err(FfiError::argument(format!(

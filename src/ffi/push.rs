@@ -91,7 +91,7 @@ pub unsafe extern "C" fn cwl_target_push(target: *mut cwl_target, event: *const 
             return Err(FfiError::argument("log_group and log_stream must be NULL: the target has them"));
         }
         // SAFETY: the host says that the event's pointers are readable.
-        let event = unsafe { event.to_event(&target.sink)? };
+        let event = unsafe { event.as_event(&target.sink)? };
         Ok(target.sink.push(&target.queue, &event)?)
     })
 }
@@ -102,7 +102,7 @@ unsafe fn push(sink: &SinkValue, event: &cwl_event) -> Result<(), FfiError> {
         (
             pointers::text("log_group", event.log_group)?,
             pointers::text("log_stream", event.log_stream)?,
-            event.to_event(&sink.sink)?,
+            event.as_event(&sink.sink)?,
         )
     };
     if group.is_none()
