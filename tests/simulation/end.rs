@@ -1,163 +1,192 @@
-//! What must hold when a run is over: every event accounted for, with the reason that is its own.
+//! The promises that must hold when a run is over: every event has an outcome, for a reason that is true.
 
 use std::time::Duration;
 
 use cwl_sink::outcome::{Outcome, Reason};
 
-use crate::books::{Batch, Event};
 use crate::driver::Driver;
 use crate::models::SLACK;
-use crate::scenario::{Acks, Ending};
+use crate::record::{AckRecord, BatchRecord, BatchState, EventRecord, FinalState, PieceRecord};
+use crate::scenario::RunEnd;
 use crate::world::World;
 
-/// The runtime is gone, and the engine was stopped.
+/// Checks a run whose runtime is gone and whose engine was stopped.
 pub fn check(driver: &mut Driver) -> Result<(), String> {
-    driver.fetch(usize::MAX)?;
+    driver.fetch_acks(usize::MAX)?;
     driver.check()?;
     let snapshot = driver.engine.snapshot();
     if snapshot.pending_events > 0 {
         return Err(format!("{} events have no outcome at the end", snapshot.pending_events));
     }
     if snapshot.buffered_bytes > 0 {
-        return Err(format!(
-            "{} bytes are held at the end, and nothing that holds them",
-            snapshot.buffered_bytes
-        ));
+        return Err(format!("{} bytes are counted as held at the end", snapshot.buffered_bytes));
     }
     if snapshot.requests_in_flight > 0 {
         return Err(format!("{} requests are in flight at the end", snapshot.requests_in_flight));
     }
     let world = driver.service.world();
-    let books = &world.books;
-    if world.scenario.ending == Ending::Healed {
-        let dropped = books.pieces.iter().any(|piece| !piece.confirmed) as u64;
+    let record = &world.record;
+    if world.scenario.end == RunEnd::Healed {
+        let is_any_undelivered = record.pieces.iter().any(|piece| !piece.confirmed);
         let given_up = snapshot.dropped_events + snapshot.abandoned_events + snapshot.rejected_events;
-        if dropped > given_up {
-            return Err("everything was healed, and an event neither delivered nor given up".into());
+        if is_any_undelivered && given_up == 0 {
+            return Err("all faults ended, and an event was neither delivered nor given up".into());
         }
     }
-    let asked_from_the_start = !matches!(world.scenario.acks, Acks::Never | Acks::Midway);
-    for (token, event) in books.events.iter().enumerate() {
-        let fault = match &event.ack {
-            None if event.ack_owed => Some("was accepted after the host asked for acks, and has none".into()),
-            None => None,
-            Some((reason, code)) => why_not(&world, event, *reason, code.as_deref()),
-        };
-        let batches: Vec<_> = batches(&world, event).collect();
-        let counts_wrong = event.ack.is_none() && asked_from_the_start;
-        if let Some(fault) = fault.or(counts_wrong.then(|| "has no ack".into())) {
-            let piece = &books.pieces[event.pieces.start];
-            let name = books.lines[piece.queue].name();
+    for (token, event) in record.events.iter().enumerate() {
+        if let Some(fault) = fault_of(&world, event) {
+            let piece = &record.pieces[event.pieces.start];
+            let name = record.queues[piece.queue].name();
+            let batches: Vec<_> = batches(&world, event).collect();
             return Err(format!("event {token} of {name} {fault} ({piece:?}, {batches:?})"));
         }
     }
     Ok(())
 }
 
-fn batches<'a>(world: &'a World, event: &Event) -> impl Iterator<Item = &'a Batch> {
-    let pieces = &world.books.pieces[event.pieces.clone()];
-    pieces.iter().filter_map(|piece| world.books.lines[piece.queue].batches.get(&piece.batch?))
-}
-
-/// What speaks against the event having ended so.
-fn why_not(world: &World, event: &Event, reason: Reason, code: Option<&str>) -> Option<String> {
-    let config = &world.scenario.config;
-    let pieces = &world.books.pieces[event.pieces.clone()];
-    let confirmed = pieces.iter().all(|piece| piece.confirmed);
-    let line = pieces[0].queue;
-    let fault = |what: &str| Some(format!("ended as {reason:?}, {what}"));
-    let any_batch = |holds: &dyn Fn(&Batch) -> bool| batches(world, event).any(holds);
-    if confirmed != (reason.outcome() == Outcome::Delivered) {
-        return fault(if confirmed {
-            "and the service said that it took it"
-        } else {
-            "and the service never said so"
-        });
-    }
-    match reason {
-        Reason::None => pieces
-            .iter()
-            .any(|piece| piece.held == 0)
-            .then(|| "ended as delivered, and the service does not hold it".into()),
-        Reason::TooOld | Reason::Expired | Reason::TooNew => {
-            if pieces.iter().any(|piece| piece.refused == Some(reason)) {
-                return None;
-            }
-            fault("and was not refused so")
+/// The fault of the outcome of an event, if there is one.
+fn fault_of(world: &World, event: &EventRecord) -> Option<String> {
+    match &event.ack {
+        Some(ack) => {
+            let what = Outcomes { world, event }.fault_of(ack)?;
+            Some(format!("ended as {:?}, {what}", ack.reason))
         }
-        Reason::NotRetryable => {
-            if any_batch(&|batch| batch.never && batch.last_code.as_deref() == code) {
-                return None;
-            }
-            fault("and the service said no such thing")
-        }
-        Reason::TriedTooLong => {
-            let tried_for =
-                |batch: &Batch| batch.last_answer.map_or(Duration::MAX, |at| at - batch.first_attempt);
-            // It is given up when its next attempt would come too late. One that could not be sent for want of
-            // credentials may have been failed by a renewal, which its own last answer knows nothing of.
-            let slack = if world.renewals > 0 { Duration::from_secs(60) } else { Duration::ZERO };
-            if any_batch(&|batch| {
-                tried_for(batch) + batch.last_wait.max(slack) > config.retry_max_age || slack > Duration::ZERO
-            }) {
-                return None;
-            }
-            fault(&format!("before it was tried for {:?}", config.retry_max_age))
-        }
-        Reason::Overflow => {
-            let unsent = batches(world, event).filter(|batch| batch.is_final).count() < pieces.len();
-            if let Some(older) = older_left(world, event) {
-                return fault(&format!(
-                    "and event {older} of its target, which was pushed before, only went out later"
-                ));
-            }
-            if world.overflows(line) && unsent {
-                return None;
-            }
-            fault("and nothing had to make room")
-        }
-        Reason::Shutdown => {
-            let Some(closed_at) = world.closed_at else {
-                return if world.stopped { None } else { fault("before the shutdown") };
-            };
-            if world.scenario.ending == Ending::Healed {
-                return fault("though all could be sent");
-            }
-            // Whatever is left gets one attempt, unless the endpoint was paused or the time-out came first.
-            let tried = batches(world, event).filter(|batch| batch.last_attempt >= closed_at).count();
-            if world.closed_in_time && world.paused == 0 && tried == 0 {
-                return fault("without an attempt since the shutdown began");
-            }
-            // What waited for a retry goes first, and at once. One that found its target missing may wait for others.
-            let waited = |batch: &Batch| {
-                let found = batch.last_code.as_deref() != Some("ResourceNotFoundException");
-                found && batch.last_answer.is_some_and(|at| at < closed_at) && batch.last_attempt < closed_at
-            };
-            let free = world.free_since_close(line) > SLACK;
-            if free && config.target_concurrency == 1 && world.paused == 0 && any_batch(&waited) {
-                return fault("and its retry was not made when the shutdown began");
-            }
-            None
-        }
-        Reason::InternalError => {
-            if any_batch(&|batch| batch.panicked) || world.renewals_panicked > 0 {
-                return None;
-            }
-            fault("and nothing panicked")
-        }
+        None if event.ack_owed => Some("was accepted after the host asked for acks, and has none".into()),
+        None if world.scenario.acks.is_asked_from_start() => Some("has no ack".into()),
+        None => None,
     }
 }
 
-/// An older event of the target that waited while this one made room.
-fn older_left(world: &World, event: &Event) -> Option<usize> {
-    // While credentials are renewed for a batch it is under way, which does not show yet.
-    if world.renewals > 0 {
-        return None;
+fn pieces<'a>(world: &'a World, event: &EventRecord) -> &'a [PieceRecord] {
+    &world.record.pieces[event.pieces.clone()]
+}
+
+/// The batches of an event that were sent.
+fn batches<'a>(world: &'a World, event: &EventRecord) -> impl Iterator<Item = &'a BatchRecord> {
+    let queues = &world.record.queues;
+    pieces(world, event).iter().filter_map(|piece| queues[piece.queue].batches.get(&piece.batch?))
+}
+
+/// Checks the reason of one event.
+struct Outcomes<'a> {
+    world: &'a World,
+    event: &'a EventRecord,
+}
+
+impl Outcomes<'_> {
+    fn pieces(&self) -> &[PieceRecord] {
+        pieces(self.world, self.event)
     }
-    let first = &world.books.pieces[event.pieces.start];
-    let line = &world.books.lines[first.queue];
-    let older = line.pieces[..first.number as usize].iter().map(|piece| &world.books.pieces[*piece]);
-    let waited = |batch: &Batch| Some(batch.first_attempt) > event.acked_at;
-    let left = |piece: &&crate::books::Piece| piece.batch.is_some_and(|batch| waited(&line.batches[&batch]));
-    older.filter(left).map(|piece| piece.event).next()
+
+    fn any_batch(&self, matches: impl FnMut(&BatchRecord) -> bool) -> bool {
+        batches(self.world, self.event).any(matches)
+    }
+
+    /// The fault of the reason in an ack, if there is one.
+    fn fault_of(&self, ack: &AckRecord) -> Option<String> {
+        let is_confirmed = self.pieces().iter().all(|piece| piece.confirmed);
+        let is_delivered = ack.reason.outcome() == Outcome::Delivered;
+        match (is_confirmed, is_delivered) {
+            (true, false) => return Some("and the service said that it took the event".into()),
+            (false, true) => return Some("and the service never said that it took the event".into()),
+            _ => {}
+        }
+        match ack.reason {
+            Reason::None => {
+                let is_any_missing = self.pieces().iter().any(|piece| piece.taken == 0);
+                is_any_missing.then(|| "and the service does not have it".into())
+            }
+            Reason::TooOld | Reason::Expired | Reason::TooNew => {
+                let was_refused = self.pieces().iter().any(|piece| piece.refused == Some(ack.reason));
+                (!was_refused).then(|| "and was not refused for that".into())
+            }
+            Reason::NotRetryable => {
+                let is_refused = |batch: &BatchRecord| {
+                    batch.state == BatchState::Final(FinalState::NotRetryable) && batch.last_code == ack.code
+                };
+                (!self.any_batch(is_refused)).then(|| "and the service said no such thing".into())
+            }
+            Reason::TriedTooLong => self.fault_of_tried_too_long(),
+            Reason::Overflow => self.fault_of_overflow(ack),
+            Reason::Shutdown => self.fault_of_shutdown(),
+            Reason::InternalError => {
+                let is_cut_off = |batch: &BatchRecord| batch.state == BatchState::Final(FinalState::CutOff);
+                let any_panic = self.any_batch(is_cut_off) || self.world.counts.renewals_panicked > 0;
+                (!any_panic).then(|| "and nothing panicked".into())
+            }
+        }
+    }
+
+    /// A batch is given up when its next attempt would come too late.
+    fn fault_of_tried_too_long(&self) -> Option<String> {
+        // A renewal of credentials may have failed with the batch, and the service does not know that.
+        if self.world.counts.renewals > 0 && self.any_batch(|_| true) {
+            return None;
+        }
+        let max_age = self.world.scenario.config.retry_max_age;
+        let is_too_late = |batch: &BatchRecord| {
+            let tried_for = batch.last_answer_at.map_or(Duration::MAX, |at| at - batch.first_attempt_at);
+            tried_for.saturating_add(batch.max_wait) > max_age
+        };
+        (!self.any_batch(is_too_late)).then(|| format!("before it was tried for {max_age:?}"))
+    }
+
+    /// Only the oldest batch that waits is dropped to make room.
+    fn fault_of_overflow(&self, ack: &AckRecord) -> Option<String> {
+        if let Some(older) = self.older_sent_later(ack) {
+            return Some(format!(
+                "and event {older} of its target, which was pushed before, only went out later"
+            ));
+        }
+        let final_batches = batches(self.world, self.event).filter(|batch| batch.is_final()).count();
+        let may_be_dropped = self.world.may_drop_oldest(self.pieces()[0].queue);
+        let is_fine = may_be_dropped && final_batches < self.pieces().len();
+        (!is_fine).then(|| "and nothing had to make room".into())
+    }
+
+    /// An older event of the target that waited while this one was dropped.
+    fn older_sent_later(&self, ack: &AckRecord) -> Option<usize> {
+        // While credentials are renewed with a batch it is under way, which the service cannot see.
+        if self.world.counts.renewals > 0 {
+            return None;
+        }
+        let record = &self.world.record;
+        let first = &self.pieces()[0];
+        let queue = &record.queues[first.queue];
+        let mut older = queue.pieces[..first.number as usize].iter().map(|piece| &record.pieces[*piece]);
+        let was_sent_later = |piece: &PieceRecord| {
+            queue.batches[&piece.batch?].first_attempt_at.gt(&ack.fetched_at).then_some(piece.event)
+        };
+        older.find_map(was_sent_later)
+    }
+
+    /// Everything that is left at the shutdown gets one attempt, unless the endpoint was paused or the time-out came
+    /// first.
+    fn fault_of_shutdown(&self) -> Option<String> {
+        let Some(closed_at) = self.world.shutdown.closed_at else {
+            return (!self.world.shutdown.is_stopped).then(|| "before the shutdown".into());
+        };
+        if self.world.scenario.end == RunEnd::Healed {
+            return Some("though everything could be sent".into());
+        }
+        if self.world.counts.endpoint_failures > 0 {
+            return None;
+        }
+        let is_tried = self.any_batch(|batch| batch.last_request_at >= closed_at);
+        if self.world.shutdown.is_in_time && !is_tried {
+            return Some("without an attempt since the shutdown began".into());
+        }
+        // A batch that waited for a retry goes first, and at once. Only a batch whose target was missing may wait for
+        // others.
+        let waited = |batch: &BatchRecord| {
+            batch.last_code.as_deref() != Some("ResourceNotFoundException")
+                && batch.last_answer_at.is_some_and(|at| at < closed_at)
+                && batch.last_request_at < closed_at
+        };
+        let queue = self.pieces()[0].queue;
+        let is_free = self.world.free_since_close(queue) > SLACK;
+        let one_at_a_time = self.world.record.queues[queue].one_at_a_time;
+        (is_free && one_at_a_time && self.any_batch(waited))
+            .then(|| "and its retry was not made when the shutdown began".into())
+    }
 }

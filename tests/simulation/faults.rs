@@ -1,50 +1,55 @@
-//! Everything that can go wrong with a request, and what it must mean.
+//! All errors that a request can meet, and what each must mean.
 //!
-//! The meanings are written down here once more, apart from the library's table, so that the two can disagree. A
+//! The meanings are written down here a second time, apart from the library's table, so that the two can disagree. A
 //! row that is new in the library's table makes every run fail until it is written down here too.
+
+use std::time::Duration;
 
 use cwl_sink::schedule::service_errors::SERVICE_ERRORS;
 use cwl_sink::service::{ApiError, Failure};
 
-/// What becomes of a batch after an answer.
+/// The longest back-off of a target.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+/// The meaning of an answer for its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Means {
-    /// The service has it.
+pub enum Meaning {
+    /// The service has the batch.
     Delivered,
-    /// Given up.
+    /// The service will never take the batch.
     Never,
-    /// 200 ms doubling five times, then a minute.
+    /// The batch is tried again after 200 ms, doubled five times, then after a minute.
     Short,
-    /// 2 s doubling twice, then a minute.
+    /// The batch is tried again after 2 s, doubled twice, then after a minute.
     Long,
-    /// Something is missing and created.
+    /// The group or stream is missing and is created.
     Create,
-    /// Nobody sends until one gets through.
+    /// No target sends until one request is answered.
     Pause,
-    /// Everybody sends less; the target waits only when it is always the one.
+    /// All targets send less. The target waits only if it alone is throttled, again and again.
     Throttle,
 }
 
-impl Means {
-    /// The longest wait after so many earlier failures in a row, in milliseconds. Half of it is the shortest.
+impl Meaning {
+    /// The longest wait after `failures` earlier consecutive failures, in milliseconds. The shortest wait is half of
+    /// it.
     pub fn wait_ms(self, failures: u32) -> u64 {
+        let after = |doubled: &[u64], then| doubled.get(failures as usize).copied().unwrap_or(then);
         match self {
-            Means::Pause if failures < 15 => {
-                [200, 400, 800, 1600, 3200].get(failures as usize).copied().unwrap_or(4000)
-            }
-            Means::Pause => 30_000,
-            Means::Long | Means::Throttle => [2000, 4000].get(failures as usize).copied().unwrap_or(60_000),
-            _ => [200, 400, 800, 1600, 3200].get(failures as usize).copied().unwrap_or(60_000),
+            Meaning::Pause if failures < 15 => after(&[200, 400, 800, 1600, 3200], 4000),
+            Meaning::Pause => 30_000,
+            Meaning::Long | Meaning::Throttle => after(&[2000, 4000], 60_000),
+            _ => after(&[200, 400, 800, 1600, 3200], 60_000),
         }
     }
 }
 
-/// What the service's name for an error means; none for a name that is not written down.
-fn by_code(code: &str) -> Option<Means> {
+/// The meaning of an error code. `None` for a code that is not written down.
+fn by_code(code: &str) -> Option<Meaning> {
     Some(match code {
-        "DataAlreadyAcceptedException" => Means::Delivered,
-        "InvalidParameterException" => Means::Never,
-        "ResourceNotFoundException" => Means::Create,
+        "DataAlreadyAcceptedException" => Meaning::Delivered,
+        "InvalidParameterException" => Meaning::Never,
+        "ResourceNotFoundException" => Meaning::Create,
         "UnrecognizedClientException"
         | "InvalidClientTokenId"
         | "ExpiredTokenException"
@@ -55,69 +60,72 @@ fn by_code(code: &str) -> Option<Means> {
         | "InvalidSignatureException"
         | "SignatureDoesNotMatch"
         | "RequestExpired"
-        | "RequestTimeTooSkewed" => Means::Pause,
+        | "RequestTimeTooSkewed" => Meaning::Pause,
         "ThrottlingException" | "Throttling" | "RequestLimitExceeded" | "TooManyRequestsException" => {
-            Means::Throttle
+            Meaning::Throttle
         }
         "ServiceUnavailableException"
         | "ServiceUnavailable"
         | "InternalFailure"
         | "InternalServerError"
-        | "RequestTimeout" => Means::Long,
+        | "RequestTimeout" => Meaning::Long,
         _ => return None,
     })
 }
 
-/// What an error must mean.
-pub fn meaning(error: &ApiError) -> Means {
-    if let Some(means) = error.code.as_deref().and_then(by_code) {
-        return means;
+/// The meaning that an error must have.
+pub fn meaning_of(error: &ApiError) -> Meaning {
+    if let Some(meaning) = error.code.as_deref().and_then(by_code) {
+        return meaning;
     }
     match (error.status, error.failure) {
-        (Some(429), _) => Means::Throttle,
-        (Some(500..), _) => Means::Long,
-        (Some(_), _) => Means::Short,
-        (None, Failure::TimedOut | Failure::Connection) => Means::Long,
-        (None, Failure::NotSent) => Means::Pause,
-        (None, _) => Means::Short,
+        (Some(429), _) => Meaning::Throttle,
+        (Some(500..), _) => Meaning::Long,
+        (Some(_), _) => Meaning::Short,
+        (None, Failure::TimedOut | Failure::Connection) => Meaning::Long,
+        (None, Failure::NotSent) => Meaning::Pause,
+        (None, _) => Meaning::Short,
     }
 }
 
-/// An error.
+/// Any error.
 pub fn error(failure: Failure, code: Option<&str>, status: Option<u16>) -> ApiError {
     ApiError { failure, code: code.map(str::to_owned), status, message: "simulated".into() }
 }
 
-/// No answer within the time-out.
+/// There is no answer within the time-out.
 pub fn timed_out() -> ApiError {
     error(Failure::TimedOut, None, None)
 }
 
-/// No connection.
+/// There is no connection.
 pub fn refused() -> ApiError {
     error(Failure::Connection, None, None)
 }
 
-/// The service's way to say that a group or a stream is missing.
+/// A group or a stream is missing.
 pub fn not_found() -> ApiError {
     error(Failure::Answered, Some("ResourceNotFoundException"), Some(400))
 }
 
-/// Somebody else created it.
+/// A group or a stream exists already.
 pub fn exists() -> ApiError {
     error(Failure::Answered, Some("ResourceAlreadyExistsException"), Some(400))
 }
 
-/// There are no credentials to sign with.
+/// There are no credentials to sign the request with.
 pub fn not_sent() -> ApiError {
     error(Failure::NotSent, None, None)
 }
 
-/// One of each: all rows of the library's table, and what is judged by status or transport.
+/// One error of each kind: all rows of the library's table, and errors that are judged by their status or transport.
 pub fn all() -> Vec<ApiError> {
     let mut all = Vec::new();
     for code in SERVICE_ERRORS.iter().map(|row| row.code) {
-        assert!(by_code(code).is_some(), "{code} is new in the table: say in faults.rs what it must mean");
+        assert!(
+            by_code(code).is_some(),
+            "{code} is new in the library's table: write its meaning down in faults.rs"
+        );
         all.push(error(Failure::Answered, Some(code), Some(400)));
     }
     all.push(error(Failure::Answered, Some("ServiceUnavailableException"), Some(503)));
@@ -137,7 +145,7 @@ pub fn all() -> Vec<ApiError> {
     all
 }
 
-/// Errors after which the service may have the events all the same.
+/// Errors after which the service may have taken the events.
 pub fn answer_lost() -> Vec<ApiError> {
     vec![
         timed_out(),

@@ -1,19 +1,20 @@
-//! The promises of the engine, simulated: a seed determines a whole run, and many seeds are run.
+//! The promises of the engine, checked in simulated runs. A seed determines a whole run, and many seeds are run.
 //!
-//! A run has a host ([`driver`]) that pushes events, and a service ([`service`], [`put`]) that takes or refuses them,
-//! on a runtime of one thread whose time is simulated, so that days pass in a moment. The books of both
-//! ([`books`]) and models of what may go out when ([`models`]) are compared with what the engine says and does:
-//! at every step by the driver, at every request by the service, and at the end ([`end`]).
+//! In a run, a host ([`driver`]) pushes events, and a service ([`service`]) takes or refuses them. The runtime has
+//! one thread, and its time is simulated, so days pass in a moment. The record of the run ([`record`]), models of
+//! what may go out when ([`models`]) and the rules of the service ([`rules`]) are compared with what the engine says
+//! and does: by the driver at every step, by the service at every request, and at the end of the run ([`end`]).
 //!
-//! `SEEDS` says how many seeds are run, `START` from which on, and `SEED` runs one; with `TRACE=1` it prints what happens.
-//! `HASH=1` prints one number for all runs together: it is the same before and after a change that changes no behaviour.
+//! `SEEDS` is the number of seeds to run, `START` the first of them, and `SEED` a single one. With `TRACE=1`, a run
+//! prints what happens. With `HASH=1`, one number for all runs is printed at the end. It stays the same when a change
+//! of the code changes no behaviour.
 
-mod books;
 mod driver;
 mod end;
 mod faults;
 mod models;
-mod put;
+mod record;
+mod rules;
 mod scenario;
 mod service;
 mod world;
@@ -28,39 +29,41 @@ use driver::Driver;
 use scenario::Scenario;
 use service::SimulatedPanic;
 
-/// Seeds that are run unless `SEEDS` says otherwise.
+/// The number of seeds that are run unless `SEEDS` says otherwise.
 const SEEDS: u64 = 2000;
+/// No more runs are started when this number of runs has failed.
+const FAILED_MAX: usize = 3;
 
-/// What a run leaves behind.
-struct Trace {
+/// The result of a run that kept every promise.
+struct RunTrace {
     hash: u64,
-    met: Vec<bool>,
+    /// For each fault: a request met it.
+    faults_met: Vec<bool>,
 }
 
-fn run(seed: u64) -> Result<Trace, String> {
+fn run(seed: u64) -> Result<RunTrace, String> {
     silence_simulated_panics();
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     let scenario = Scenario::of(seed, faults::all().len());
-    let ended = runtime.block_on(async {
+    let (mut driver, result) = runtime.block_on(async {
         let mut driver = Driver::start(&scenario)?;
-        let ran = driver.run().await;
-        Ok::<_, String>((driver, ran))
-    });
-    let (mut driver, ran) = ended?;
-    driver.service.world().stopped = true;
+        let result = driver.run().await;
+        Ok::<_, String>((driver, result))
+    })?;
+    driver.service.world().shutdown.is_stopped = true;
     drop(runtime);
-    // Attempts that were cut off have put back what they had, or ended it.
+    // The attempts that were cut off have finalized or requeued their batches by now.
     driver.engine.stop();
-    ran.and_then(|()| end::check(&mut driver)).map_err(|what| format!("{what}\n  in {scenario:?}"))?;
+    result.and_then(|()| end::check(&mut driver)).map_err(|what| format!("{what}\n  in {scenario:?}"))?;
     let world = driver.service.world();
-    let ends = world.books.events.iter().map(|event| event.ack.as_ref().map(|(reason, _)| *reason as u64));
-    let hash = ends.fold(world.trace, |hash, end| hash.rotate_left(5) ^ end.unwrap_or(77));
-    Ok(Trace { hash, met: world.met.clone() })
+    let reasons = world.record.events.iter().map(|event| event.ack.as_ref().map(|ack| ack.reason as u64));
+    let hash = reasons.fold(world.trace.hash, |hash, reason| hash.rotate_left(5) ^ reason.unwrap_or(77));
+    Ok(RunTrace { hash, faults_met: world.faults.met.clone() })
 }
 
-/// Runs a seed; a panic, of the engine or of the simulation, is a failure too.
-fn run_caught(seed: u64) -> Result<Trace, String> {
+/// Runs a seed. A panic, of the engine or of the simulation, is a failure too.
+fn run_caught(seed: u64) -> Result<RunTrace, String> {
     std::panic::catch_unwind(AssertUnwindSafe(|| run(seed))).unwrap_or_else(|_| Err("it panicked".into()))
 }
 
@@ -81,52 +84,65 @@ fn number(variable: &str) -> Option<u64> {
     Some(value.parse().unwrap_or_else(|_| panic!("{variable}={value} is not a number")))
 }
 
-#[test]
-fn every_promise_holds_whatever_happens() {
-    let (first, seeds) = match number("SEED") {
-        Some(seed) => (seed, 1),
-        None => (number("START").unwrap_or(0), number("SEEDS").unwrap_or(SEEDS)),
-    };
-    let next = AtomicU64::new(first);
-    let failed = Mutex::new(Vec::new());
-    let met = Mutex::new(vec![false; faults::all().len()]);
-    let combined = AtomicU64::new(0);
+/// The results of many runs.
+struct Results {
+    failed: Vec<(u64, String)>,
+    faults_met: Vec<bool>,
+    hash: u64,
+}
+
+impl Results {
+    fn add(&mut self, seed: u64, result: Result<RunTrace, String>) {
+        match result {
+            Err(what) => self.failed.push((seed, what)),
+            Ok(trace) => {
+                // A sum, since the threads finish their runs in no fixed order.
+                let hash = (trace.hash ^ seed.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                self.hash = self.hash.wrapping_add(hash);
+                self.faults_met.iter_mut().zip(trace.faults_met).for_each(|(met, now)| *met |= now);
+            }
+        }
+    }
+}
+
+/// Runs seeds on all cores.
+fn run_all(seeds: std::ops::Range<u64>) -> Results {
+    let faults_met = vec![false; faults::all().len()];
+    let results = Mutex::new(Results { failed: Vec::new(), faults_met, hash: 0 });
+    let next = AtomicU64::new(seeds.start);
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + seeds || failed.lock().expect("no panic").len() >= 3 {
+            if seed >= seeds.end || results.lock().expect("no panic").failed.len() >= FAILED_MAX {
                 return;
             }
-            match run_caught(seed) {
-                Err(what) => failed.lock().expect("no panic").push((seed, what)),
-                Ok(trace) => {
-                    // A sum, since the threads finish their runs in no fixed order.
-                    let hash = (trace.hash ^ seed.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                    combined.fetch_add(hash, Ordering::Relaxed);
-                    met.lock()
-                        .expect("no panic")
-                        .iter_mut()
-                        .zip(trace.met)
-                        .for_each(|(met, now)| *met |= now);
-                }
-            }
+            let result = run_caught(seed);
+            results.lock().expect("no panic").add(seed, result);
         }
     };
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
-    let mut failed = failed.into_inner().expect("no panic");
+    results.into_inner().expect("no panic")
+}
+
+#[test]
+fn every_promise_holds_whatever_happens() {
+    let (first, count) = match number("SEED") {
+        Some(seed) => (seed, 1),
+        None => (number("START").unwrap_or(0), number("SEEDS").unwrap_or(SEEDS)),
+    };
+    let Results { mut failed, faults_met, hash } = run_all(first..first + count);
     failed.sort();
     let message = |(seed, what): &(u64, String)| {
         format!("seed {seed}: {what}\n  replay: SEED={seed} cargo test --test simulation\n")
     };
     assert!(failed.is_empty(), "\n{}", failed.iter().map(message).collect::<String>());
     if std::env::var_os("HASH").is_some() {
-        println!("hash of seeds {first} to {}: {:016x}", first + seeds - 1, combined.into_inner());
+        println!("hash of seeds {first} to {}: {hash:016x}", first + count - 1);
     }
-    let met = met.into_inner().expect("no panic");
-    let unmet: Vec<_> =
-        faults::all().into_iter().zip(met).filter(|(_, met)| !met).map(|(fault, _)| fault).collect();
-    assert!(seeds < SEEDS || unmet.is_empty(), "no run met these faults: {unmet:?}");
+    let faults = faults::all().into_iter().zip(faults_met);
+    let unmet: Vec<_> = faults.filter(|(_, met)| !met).map(|(fault, _)| fault).collect();
+    assert!(count < SEEDS || unmet.is_empty(), "no run met these faults: {unmet:?}");
 }
 
 #[test]

@@ -1,0 +1,125 @@
+//! The promises that must hold at any time.
+
+use cwl_sink::report::stats::Snapshot;
+
+use super::Driver;
+use crate::record::Record;
+
+/// The least memory of an event whose ack the host has not fetched: its token.
+const ACK_BYTES: u64 = 8;
+
+/// The numbers of one moment.
+struct Numbers {
+    snapshot: Snapshot,
+    /// Final events by outcome.
+    ended: [u64; 4],
+    /// The host was owed an ack for every event, and has fetched all acks, so the record says exactly what is final.
+    is_exact: bool,
+}
+
+impl Driver {
+    /// Checks all of them.
+    pub fn check(&mut self) -> Result<(), String> {
+        let snapshot = self.engine.snapshot();
+        let ended = [
+            snapshot.delivered_events,
+            snapshot.rejected_events,
+            snapshot.dropped_events,
+            snapshot.abandoned_events,
+        ];
+        let is_exact = self.engine.acks().is_empty() && self.scenario.acks.is_asked_from_start();
+        let numbers = Numbers { snapshot, ended, is_exact };
+        let service = self.service.clone();
+        let mut world = service.world();
+        world.check_memory();
+        if let Some(broken) = &world.broken {
+            return Err(broken.clone());
+        }
+        let record = &mut world.record;
+        check_counters(record, &numbers)?;
+        self.check_memory_of_unacked(record, &numbers)?;
+        if numbers.is_exact {
+            self.check_offsets(record)?;
+        }
+        self.check_flushes(record, &numbers)
+    }
+
+    /// Events that are not acked hold memory. The pieces of a long message give theirs back one by one.
+    fn check_memory_of_unacked(&self, record: &Record, numbers: &Numbers) -> Result<(), String> {
+        if self.scenario.oversize {
+            return Ok(());
+        }
+        let held = numbers.snapshot.buffered_bytes;
+        if numbers.is_exact && record.acked != numbers.ended {
+            return Err(format!("the acks say {:?}, and the counters {:?}", record.acked, numbers.ended));
+        }
+        if numbers.is_exact && !self.scenario.config.gzip && (held as usize) < record.unacked_bytes {
+            return Err(format!(
+                "{held} bytes are counted as held, and messages of {} bytes are held",
+                record.unacked_bytes
+            ));
+        }
+        if self.scenario.acks.is_asked_from_start() && held < ACK_BYTES * record.acks_owed {
+            return Err(format!(
+                "{held} bytes are counted as held, and {} events without an ack hold {ACK_BYTES} each",
+                record.acks_owed
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_offsets(&self, record: &mut Record) -> Result<(), String> {
+        for (index, source) in self.sources.iter().enumerate() {
+            let (offset, expected) = (source.offset(), record.offset(index));
+            if offset != expected {
+                return Err(format!("source {index} is at {offset:?}, and by the outcomes at {expected:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that every flush is done exactly when everything before it is final. Forgets the flushes that are done.
+    fn check_flushes(&mut self, record: &Record, numbers: &Numbers) -> Result<(), String> {
+        let final_events: u64 = numbers.ended.iter().sum();
+        let mut kept = Ok(());
+        self.flushes.retain(|flush| {
+            let is_done = flush.group.is_done();
+            let pending = record.events[..flush.events_before].iter().position(|event| event.ack.is_none());
+            let fault = match pending {
+                Some(event) if is_done && numbers.is_exact => {
+                    format!("a flush is done, and event {event} before it is not final")
+                }
+                None if !is_done && numbers.is_exact => {
+                    "a flush is not done, and all events before it are final".into()
+                }
+                _ if is_done && final_events < flush.events_before as u64 => {
+                    "a flush is done before as many events are final".into()
+                }
+                _ if !is_done && numbers.snapshot.pending_events == 0 => {
+                    "a flush is not done, and nothing is pending".into()
+                }
+                _ => return !is_done,
+            };
+            kept = Err(fault);
+            false
+        });
+        kept
+    }
+}
+
+/// Every accepted event has one outcome or is pending, and the service agrees.
+fn check_counters(record: &Record, numbers: &Numbers) -> Result<(), String> {
+    let Numbers { snapshot, ended, .. } = numbers;
+    let accepted = record.pieces.len() as u64;
+    let final_events: u64 = ended.iter().sum();
+    if snapshot.accepted_events != accepted || accepted != final_events + snapshot.pending_events {
+        return Err(format!("{accepted} events were accepted, and the counters say {snapshot:?}"));
+    }
+    if ended[..2] != [record.delivered, record.rejected] {
+        return Err(format!(
+            "the service took {} events and refused {}, and the counters say {ended:?}",
+            record.delivered, record.rejected
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! A batch that was sent at least once.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::Steadiness;
+use crate::models::{AttemptEnd, CountedFailure};
+
+/// See the module.
+#[derive(Debug)]
+pub struct BatchRecord {
+    pub state: BatchState,
+    pub pieces: Vec<usize>,
+    /// The request body, until the batch is final.
+    pub body: Option<Bytes>,
+    pub first_attempt_at: Instant,
+    pub last_request_at: Instant,
+    pub last_answer_at: Option<Instant>,
+    /// The longest wait that the last failure may have led to.
+    pub max_wait: Duration,
+    pub last_code: Option<String>,
+    pub given_up: GivenUp,
+    /// The steadiness of the target when the attempt began.
+    pub steadiness: Steadiness,
+}
+
+/// The state of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchState {
+    /// The batch was not sent yet.
+    New,
+    /// A request with the batch is out, or something is being created for it. `after_clock_error`: the request was
+    /// repeated since the clock may have been wrong.
+    InFlight {
+        after_clock_error: bool,
+    },
+    /// The attempt continues: the next request with the batch goes out at once.
+    SendsAgain {
+        after_clock_error: bool,
+    },
+    /// The last attempt failed, and the batch waits unless it was given up.
+    Requeued(CountedFailure),
+    Final(FinalState),
+}
+
+/// The state of a final batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinalState {
+    /// The service took the batch, perhaps without some of its events.
+    Delivered,
+    /// The service will never take the batch.
+    NotRetryable,
+    /// The attempt panicked or was cut off.
+    CutOff,
+}
+
+/// Tells if the engine gave a batch up after its last failure: after too long a time, or because it closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivenUp {
+    No,
+    Perhaps,
+    Certainly,
+}
+
+impl BatchRecord {
+    /// A batch that is about to be sent for the first time.
+    pub fn new(pieces: Vec<usize>, body: Bytes, now: Instant) -> Self {
+        BatchRecord {
+            state: BatchState::New,
+            pieces,
+            body: Some(body),
+            first_attempt_at: now,
+            last_request_at: now,
+            last_answer_at: None,
+            max_wait: Duration::ZERO,
+            last_code: None,
+            given_up: GivenUp::No,
+            steadiness: Steadiness::Unknown,
+        }
+    }
+
+    pub fn is_final(&self) -> bool {
+        matches!(self.state, BatchState::Final(_))
+    }
+
+    /// Returns true if an attempt with the batch is under way.
+    pub fn is_in_flight(&self) -> bool {
+        matches!(self.state, BatchState::InFlight { .. } | BatchState::SendsAgain { .. })
+    }
+
+    /// Returns true if the engine must have finalized the batch after its last failure.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up == GivenUp::Certainly
+    }
+
+    /// Returns true if the engine may have finalized the batch without a trace at the service.
+    pub fn may_be_given_up(&self) -> bool {
+        self.given_up != GivenUp::No
+    }
+
+    /// Returns true if the last failure may or may not have counted as one of the target.
+    pub fn is_failure_unclear(&self) -> bool {
+        matches!(self.state, BatchState::Requeued(CountedFailure::Perhaps(_)))
+    }
+
+    /// Begins a request with the batch: the first one of an attempt, or the next one of an attempt that continues.
+    pub fn begin_request(&mut self, now: Instant) {
+        let after_clock_error = matches!(self.state, BatchState::SendsAgain { after_clock_error: true });
+        self.state = BatchState::InFlight { after_clock_error };
+        self.last_request_at = now;
+    }
+
+    /// Returns true if the request was repeated since the clock may have been wrong. Further requests are not.
+    pub fn take_clock_error(&mut self) -> bool {
+        match &mut self.state {
+            BatchState::InFlight { after_clock_error } => std::mem::take(after_clock_error),
+            _ => false,
+        }
+    }
+
+    /// Ends an attempt.
+    pub fn end_attempt(&mut self, end: AttemptEnd, now: Instant) {
+        self.last_answer_at = Some(now);
+        self.state = match end {
+            AttemptEnd::Requeued { counted, .. } => BatchState::Requeued(counted),
+            AttemptEnd::Final(state) => {
+                self.body = None;
+                BatchState::Final(state)
+            }
+        };
+    }
+
+    /// The engine may have given the batch up without a trace at the service.
+    pub fn note_may_be_given_up(&mut self) {
+        if self.given_up == GivenUp::No {
+            self.given_up = GivenUp::Perhaps;
+        }
+    }
+}

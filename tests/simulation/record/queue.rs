@@ -1,0 +1,114 @@
+//! One queue of a target: the queue for text, or the queue for messages in the embedded metric format.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Weak;
+use std::time::Duration;
+
+use cwl_sink::target::Queue;
+use tokio::time::Instant;
+
+use super::BatchRecord;
+use crate::models::{BatchKey, BreakerModel};
+
+/// See the module.
+pub struct QueueRecord {
+    /// The queue of the engine. It is gone when the engine has forgotten the target.
+    pub engine_queue: Weak<Queue>,
+    pub group: String,
+    pub stream: String,
+    pub emf: bool,
+    /// The target sends one request at a time.
+    pub one_at_a_time: bool,
+    /// The target never has a fault of its own.
+    pub is_healthy: bool,
+    pub last_push_at: Option<Instant>,
+    /// The timestamp of the last event that was pushed with one.
+    pub last_timestamp_ms: Option<i64>,
+    pub created_at: Option<Instant>,
+    pub pieces: Vec<usize>,
+    pub batches: BTreeMap<BatchKey, BatchRecord>,
+    /// The batches that are not final.
+    pub unfinished: BTreeSet<BatchKey>,
+    /// The newest batch that was sent.
+    pub newest_sent: Option<BatchKey>,
+    /// Attempts under way.
+    pub in_flight: usize,
+    pub breaker: BreakerModel,
+    /// The service has taken a batch of the target.
+    pub was_delivered: bool,
+    /// The last request got no answer, and the engine may not have blamed the target for it. Other targets then go
+    /// first.
+    pub was_unanswered: bool,
+    /// The time in which the engine had a reason not to send to the target.
+    pub excused: Duration,
+    /// The same when the shutdown began.
+    pub excused_before_close: Duration,
+}
+
+/// Tells if a target is answered, so that it may use any slot, or is on trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steadiness {
+    Steady,
+    OnTrial,
+    /// The service cannot see which.
+    Unknown,
+}
+
+impl QueueRecord {
+    /// A queue that nothing was pushed to.
+    pub fn new(group: &str, stream: &str, emf: bool, is_healthy: bool, one_at_a_time: bool) -> Self {
+        QueueRecord {
+            engine_queue: Weak::new(),
+            group: group.into(),
+            stream: stream.into(),
+            emf,
+            one_at_a_time,
+            is_healthy,
+            last_push_at: None,
+            last_timestamp_ms: None,
+            created_at: None,
+            pieces: Vec::new(),
+            batches: BTreeMap::new(),
+            unfinished: BTreeSet::new(),
+            newest_sent: None,
+            in_flight: 0,
+            breaker: BreakerModel::new(one_at_a_time),
+            was_delivered: false,
+            was_unanswered: false,
+            excused: Duration::ZERO,
+            excused_before_close: Duration::ZERO,
+        }
+    }
+
+    /// The engine has forgotten the target, so the next push begins with a new queue.
+    pub fn forget(&mut self) {
+        (self.last_push_at, self.last_timestamp_ms, self.created_at) = (None, None, None);
+        self.was_delivered = false;
+        self.breaker = BreakerModel::new(self.one_at_a_time);
+    }
+
+    pub fn steadiness(&self) -> Steadiness {
+        if !self.was_delivered || self.breaker.is_failing() {
+            Steadiness::OnTrial
+        } else if !self.was_unanswered && self.breaker.has_no_failure() {
+            Steadiness::Steady
+        } else {
+            Steadiness::Unknown
+        }
+    }
+
+    /// The name of the queue in a message.
+    pub fn name(&self) -> String {
+        format!("{}/{}{}", self.group, self.stream, if self.emf { " (metrics)" } else { "" })
+    }
+
+    /// The batches that are not final.
+    pub fn unfinished_batches(&self) -> impl Iterator<Item = &BatchRecord> {
+        self.unfinished.iter().map(|key| &self.batches[key])
+    }
+
+    /// Returns true if a batch other than `key` failed before and may be waiting.
+    pub fn has_other_failed(&self, key: BatchKey) -> bool {
+        self.unfinished.iter().any(|other| *other != key && !self.batches[other].is_in_flight())
+    }
+}

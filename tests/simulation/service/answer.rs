@@ -1,0 +1,105 @@
+//! The answer to a request, as the faults of the moment have it.
+
+use std::time::Duration;
+
+use cwl_sink::service::{ApiError, RejectedEvents};
+
+use crate::faults;
+use crate::models::BatchId;
+use crate::scenario::pick;
+use crate::world::{FaultMode, World};
+
+/// The latency of a service without faults, in milliseconds.
+const HEALED_LATENCY_MAX_MS: u64 = 5;
+
+/// The answer to a request.
+#[derive(Clone, Debug)]
+pub enum PutAnswer {
+    /// The events are taken, except `refused`. `taken_already`: they were taken when the request came in. Otherwise
+    /// they are taken when the answer goes out.
+    Take { refused: RejectedEvents, taken_already: bool },
+    /// The request fails with an error.
+    Fail(ApiError),
+    /// The call panics.
+    Panic,
+}
+
+impl World {
+    /// A random latency.
+    pub fn latency(&mut self) -> Duration {
+        let max = if self.faults.healed { HEALED_LATENCY_MAX_MS } else { self.scenario.latency_max_ms };
+        Duration::from_millis(self.rng.u64(0..=max))
+    }
+
+    /// Decides the answer to a request, and the time after which it goes out.
+    pub fn decide_answer(&mut self, batch: BatchId) -> (PutAnswer, Duration) {
+        let latency = self.latency();
+        if self.meets_outage() {
+            return (PutAnswer::Fail(faults::refused()), latency);
+        }
+        if let Some(fault) = self.endpoint_fault() {
+            return (PutAnswer::Fail(self.faults.meet(fault)), latency);
+        }
+        let queue = &self.record.queues[batch.queue];
+        if !self.cloud.streams.contains(&(queue.group.clone(), queue.stream.clone())) {
+            return (PutAnswer::Fail(faults::not_found()), latency);
+        }
+        let (answer, delay) = self.decide_by_fault_mode(batch, latency);
+        match answer {
+            PutAnswer::Take { refused, .. } if self.rng.bool() => {
+                self.take(batch, refused);
+                (PutAnswer::Take { refused, taken_already: true }, delay)
+            }
+            answer => (answer, delay),
+        }
+    }
+
+    fn decide_by_fault_mode(&mut self, batch: BatchId, latency: Duration) -> (PutAnswer, Duration) {
+        let timeout = self.scenario.config.request_timeout;
+        let dice = self.rng.u32(..100);
+        match self.faults.mode_of(batch.queue) {
+            FaultMode::Failing(percent, fault) if dice < percent => {
+                let fault = fault.unwrap_or_else(|| self.any_fault());
+                (PutAnswer::Fail(self.faults.meet(fault)), latency)
+            }
+            FaultMode::LosingAnswers(percent) if dice < percent => {
+                self.take(batch, RejectedEvents::default());
+                (PutAnswer::Fail(pick(&mut self.rng, &faults::answer_lost()).clone()), latency)
+            }
+            FaultMode::Hanging(percent) if dice < percent => {
+                self.take_perhaps(batch);
+                (PutAnswer::Fail(faults::timed_out()), timeout)
+            }
+            FaultMode::Panicking(percent) if dice < percent => {
+                self.take_perhaps(batch);
+                (PutAnswer::Panic, latency)
+            }
+            FaultMode::Rejecting(percent) if dice < percent => {
+                let refused = self.random_refusals(batch);
+                (PutAnswer::Take { refused, taken_already: false }, latency)
+            }
+            FaultMode::Slow => {
+                let delay = timeout.mul_f64(self.rng.f64() * 0.99);
+                (PutAnswer::Take { refused: self.refused_by_age(batch), taken_already: false }, delay)
+            }
+            _ => (PutAnswer::Take { refused: self.refused_by_age(batch), taken_already: false }, latency),
+        }
+    }
+
+    fn take_perhaps(&mut self, batch: BatchId) {
+        if self.rng.bool() {
+            self.take(batch, RejectedEvents::default());
+        }
+    }
+
+    fn random_refusals(&mut self, batch: BatchId) -> RejectedEvents {
+        let events = self.record.batch(batch).pieces.len();
+        let rng = &mut self.rng;
+        let mut place = || (rng.u32(..100) < 50).then(|| rng.usize(0..=events + 2));
+        RejectedEvents {
+            too_old_end: place().unwrap_or(0),
+            expired_end: place().unwrap_or(0),
+            too_new_start: place(),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The end of an attempt, and its meaning for the batch, for the target and for the endpoint.
+
+use std::time::Duration;
+
+use cwl_sink::schedule::service_errors::may_be_clock;
+use cwl_sink::service::{ApiError, Failure};
+
+use crate::faults::{BACKOFF_MAX, Meaning};
+use crate::models::{AttemptEnd, BatchId, CountedFailure, EndpointSign, OtherFailed};
+use crate::record::{BatchState, FinalState, GivenUp};
+use crate::world::{Creator, World};
+
+/// The time for which a throttled request may slow all targets. The slowest pace is one request in 2 s, and some
+/// seconds after the next answer the pace is faster than anything here.
+const PACED: Duration = Duration::from_secs(20);
+/// The time after a creation in which nothing is created again.
+const CREATED_REMEMBERED: Duration = Duration::from_secs(5);
+impl World {
+    /// An attempt ended.
+    pub fn attempt_ends(&mut self, id: BatchId, end: AttemptEnd, sign: EndpointSign) {
+        let now = self.tick();
+        let is_endpoint_failure = matches!(sign, EndpointSign::Failed | EndpointSign::Unanswered);
+        self.counts.endpoint_failures += u32::from(is_endpoint_failure);
+        self.endpoint.attempt_ends(id, sign, now);
+        let is_unclear = self.may_drop_oldest(id.queue) || self.counts.renewals_panicked > 0 || now.closing;
+        let queue = &mut self.record.queues[id.queue];
+        queue.in_flight -= 1;
+        queue.was_unanswered = false;
+        let has_other_failed = queue.has_other_failed(id.key);
+        if let Some(batch) = queue.batches.get_mut(&id.key) {
+            batch.end_attempt(end, now.at);
+        }
+        let is_unclear = is_unclear
+            || queue.unfinished_batches().any(|batch| batch.may_be_given_up() || batch.is_failure_unclear());
+        if matches!(end, AttemptEnd::Final(_)) {
+            queue.unfinished.remove(&id.key);
+        }
+        let other_failed = match has_other_failed {
+            true if is_unclear => OtherFailed::Perhaps,
+            true => OtherFailed::Certainly,
+            false => OtherFailed::No,
+        };
+        queue.breaker.ends(id.key, end, now, other_failed);
+    }
+
+    /// A request of an attempt failed.
+    pub fn attempt_fails(&mut self, id: BatchId, meaning: Meaning, error: &ApiError) {
+        let now = self.tick();
+        let was_probe = self.endpoint.was_probe(id);
+        let is_unanswered = matches!(error.failure, Failure::TimedOut | Failure::Connection);
+        // A probe of the endpoint that got no answer has shown nothing.
+        let meaning = match meaning {
+            _ if is_unanswered && self.endpoint.is_probe(id) => Meaning::Pause,
+            meaning => meaning,
+        };
+        let queue = &self.record.queues[id.queue];
+        let was_created = queue.created_at.is_some_and(|at| now.at - at < CREATED_REMEMBERED);
+        let backoff = match meaning {
+            Meaning::Long | Meaning::Throttle => Meaning::Long,
+            _ => Meaning::Short,
+        };
+        let wait = queue.breaker.next_wait(id.key, backoff);
+        let batch = self.record.batch_mut(id);
+        batch.last_code = error.code.clone();
+        let was_repeated = batch.take_clock_error();
+        match meaning {
+            Meaning::Delivered => self.ends_final(id, FinalState::Delivered),
+            Meaning::Never => self.ends_final(id, FinalState::NotRetryable),
+            Meaning::Pause if was_probe && may_be_clock(error) && !was_repeated => {
+                batch.state = BatchState::SendsAgain { after_clock_error: true };
+            }
+            Meaning::Pause => self.fails_with_endpoint(id, is_unanswered),
+            Meaning::Create if self.scenario.config.create_log_stream && !was_created => {
+                self.begins_create(id)
+            }
+            Meaning::Throttle => {
+                self.calls.paced_until = Some(now.at + PACED);
+                self.fails_unclearly(id, wait.max);
+            }
+            Meaning::Long if is_unanswered => {
+                self.endpoint.may_pause(id, now);
+                self.fails_unclearly(id, wait.max);
+            }
+            Meaning::Create | Meaning::Short | Meaning::Long => {
+                let may_be_final = self.note_retry(id, Some(wait.min), wait.max);
+                let counted = CountedFailure::Yes(backoff);
+                self.attempt_ends(id, AttemptEnd::Requeued { counted, may_be_final }, EndpointSign::Answered);
+            }
+        }
+        self.record.queues[id.queue].was_unanswered = is_unanswered;
+    }
+
+    fn ends_final(&mut self, id: BatchId, state: FinalState) {
+        self.attempt_ends(id, AttemptEnd::Final(state), EndpointSign::Answered);
+    }
+
+    /// The failure meets all targets.
+    fn fails_with_endpoint(&mut self, id: BatchId, is_unanswered: bool) {
+        let may_be_final = self.note_retry(id, None, BACKOFF_MAX);
+        let end = AttemptEnd::Requeued { counted: CountedFailure::No, may_be_final };
+        let sign = if is_unanswered { EndpointSign::Unanswered } else { EndpointSign::Failed };
+        self.attempt_ends(id, end, sign);
+    }
+
+    /// The failure is the fault of the endpoint or of the target. One request does not tell which.
+    fn fails_unclearly(&mut self, id: BatchId, max_wait: Duration) {
+        let may_be_final = self.note_retry(id, Some(Duration::ZERO), max_wait);
+        self.counts.endpoint_failures += 1;
+        let end = AttemptEnd::Requeued { counted: CountedFailure::Perhaps(Meaning::Long), may_be_final };
+        self.attempt_ends(id, end, EndpointSign::Answered);
+    }
+
+    /// The attempt creates the group or the stream, or waits for another attempt that creates in the group.
+    fn begins_create(&mut self, id: BatchId) {
+        let group = self.record.queues[id.queue].group.clone();
+        if self.cloud.creators.contains_key(&group) {
+            let end = AttemptEnd::Requeued { counted: CountedFailure::No, may_be_final: false };
+            return self.attempt_ends(id, end, EndpointSign::Answered);
+        }
+        let now = self.tick();
+        self.endpoint.attempt_ends(id, EndpointSign::Answered, now);
+        self.cloud.creators.insert(group, Creator { batch: id, group_created: false });
+    }
+
+    /// Notes that a batch is tried again after a wait between `min` and `max`. It is given up if that is too late;
+    /// without a `min` that is never certain. Returns true if the batch may be final.
+    fn note_retry(&mut self, id: BatchId, min: Option<Duration>, max: Duration) -> bool {
+        let now = self.tick();
+        let max_age = self.scenario.config.retry_max_age;
+        let batch = self.record.batch_mut(id);
+        let latest = batch.first_attempt_at + max_age;
+        batch.max_wait = max;
+        batch.given_up = if min.is_some_and(|min| now.at + min > latest) {
+            GivenUp::Certainly
+        } else if now.closing || now.at + max > latest {
+            GivenUp::Perhaps
+        } else {
+            GivenUp::No
+        };
+        batch.may_be_given_up()
+    }
+}

@@ -1,0 +1,138 @@
+//! `PutLogEvents`: checks the request, decides the answer, and keeps the events that were taken.
+
+use std::time::Duration;
+
+use cwl_sink::service::{ApiError, PutLogEvents, RejectedEvents};
+
+use super::answer::PutAnswer;
+use crate::faults::{Meaning, meaning_of};
+use crate::models::{AttemptEnd, BatchId, BatchKey, EndpointSign};
+use crate::record::{BatchState, FinalState};
+use crate::rules::age::refusal_at;
+use crate::world::World;
+
+/// A request that gets this answer after this time.
+pub struct PendingPut {
+    pub number: u64,
+    pub batch: BatchId,
+    pub answer: PutAnswer,
+    pub delay: Duration,
+}
+
+impl World {
+    /// A request comes in. `None` if it breaks a promise in such a way that it cannot be answered.
+    pub fn put_begins(&mut self, request: &PutLogEvents<'_>) -> Option<PendingPut> {
+        let now = self.tick();
+        self.check_memory();
+        let batch = match self.find_batch(request) {
+            Ok(batch) => batch,
+            Err(what) => {
+                self.report_broken(what);
+                return None;
+            }
+        };
+        self.note("put", &[batch.queue as u64, batch.key, request.body.bytes.len() as u64]);
+        if !matches!(self.record.batch(batch).state, BatchState::SendsAgain { .. }) {
+            let kept = self.check_attempt(batch);
+            self.report_if_broken(kept);
+            self.record.batch_mut(batch).steadiness = self.record.queues[batch.queue].steadiness();
+        }
+        let steadiness = self.record.batch(batch).steadiness;
+        let number = self.call_begins(Some(batch.queue), steadiness, request.body.bytes.len());
+        self.record.batch_mut(batch).begin_request(now.at);
+        let (answer, delay) = self.decide_answer(batch);
+        Some(PendingPut { number, batch, answer, delay })
+    }
+
+    /// Finds the batch of a request, or reads it from the body if it is new.
+    fn find_batch(&mut self, request: &PutLogEvents<'_>) -> Result<BatchId, String> {
+        let (group, stream) = (request.group, request.stream);
+        let queue = self
+            .record
+            .queues
+            .iter()
+            .position(|queue| queue.group == group && queue.stream == stream && queue.emf == request.emf)
+            .ok_or_else(|| format!("a request for {group}/{stream}, which nobody pushed to"))?;
+        let key = match self.known_batch(queue, request) {
+            Some(key) => key,
+            None => self.read_new_batch(queue, request)?,
+        };
+        Ok(BatchId { queue, key })
+    }
+
+    /// The batch that was sent before with the same buffer.
+    fn known_batch(&self, queue: usize, request: &PutLogEvents<'_>) -> Option<BatchKey> {
+        let queue = &self.record.queues[queue];
+        let is_same = |key: &&BatchKey| {
+            queue.batches[*key].body.as_ref().is_some_and(|body| {
+                body.as_ptr() == request.body.bytes.as_ptr() && body.len() == request.body.bytes.len()
+            })
+        };
+        queue.unfinished.iter().find(is_same).copied()
+    }
+
+    /// Takes the events of a batch, except `refused`. Its answer is still out.
+    pub fn take(&mut self, batch: BatchId, refused: RejectedEvents) {
+        let pieces = &self.record.queues[batch.queue].batches[&batch.key].pieces;
+        for (index, piece) in pieces.iter().enumerate() {
+            if refusal_at(refused, index).is_none() {
+                let piece = &mut self.record.pieces[*piece];
+                piece.taken += 1;
+                piece.taken_without_answer += 1;
+            }
+        }
+    }
+
+    /// The answer to a request goes out.
+    pub fn put_ends(&mut self, batch: BatchId, answer: PutAnswer) -> Result<RejectedEvents, ApiError> {
+        self.tick();
+        let (refused, error) = match answer {
+            PutAnswer::Take { refused, taken_already } => {
+                if !taken_already {
+                    self.take(batch, refused);
+                }
+                (refused, None)
+            }
+            PutAnswer::Fail(error) => (RejectedEvents::default(), Some(error)),
+            PutAnswer::Panic => unreachable!("the call has panicked"),
+        };
+        let meaning = error.as_ref().map(meaning_of);
+        self.note("answer", &[batch.queue as u64, batch.key, meaning.map_or(99, |meaning| meaning as u64)]);
+        match (error, meaning) {
+            (Some(error), Some(meaning)) if meaning != Meaning::Delivered => {
+                self.attempt_fails(batch, meaning, &error);
+                Err(error)
+            }
+            (error, _) => {
+                self.confirm(batch, refused, error.is_some());
+                self.record.queues[batch.queue].was_delivered = true;
+                let end = AttemptEnd::Final(FinalState::Delivered);
+                self.attempt_ends(batch, end, EndpointSign::Answered);
+                error.map_or(Ok(refused), Err)
+            }
+        }
+    }
+
+    /// The answer says that the events of a batch are taken, except `refused`. `was_taken_before`: it says that the
+    /// service has them already.
+    fn confirm(&mut self, batch: BatchId, refused: RejectedEvents, was_taken_before: bool) {
+        let pieces = &self.record.queues[batch.queue].batches[&batch.key].pieces;
+        for (index, piece) in pieces.iter().enumerate() {
+            let piece = &mut self.record.pieces[*piece];
+            let refusal = refusal_at(refused, index);
+            if refusal.is_some() {
+                piece.refused = refusal;
+                self.record.rejected += 1;
+                continue;
+            }
+            self.record.delivered += 1;
+            piece.confirmed = true;
+            if was_taken_before && piece.taken == 0 {
+                // The service is believed to have the piece.
+                piece.taken = 1;
+            } else {
+                piece.taken_without_answer -= 1;
+            }
+        }
+    }
+}

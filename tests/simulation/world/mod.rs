@@ -1,0 +1,241 @@
+//! The world around an engine: the time, the groups and streams that exist, the faults of the moment, and the first
+//! promise that the engine broke.
+
+mod clock;
+mod faults;
+mod memory;
+mod slots;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Weak;
+use std::time::Duration;
+
+use cwl_sink::config::WhenFull;
+use cwl_sink::engine::Engine;
+use tokio::time::Instant;
+
+use crate::models::{BatchId, EndpointModel, Moment};
+use crate::record::{QueueRecord, Record, Steadiness};
+use crate::scenario::Scenario;
+
+pub use clock::HostClock;
+pub use faults::FaultMode;
+
+use clock::START_MS;
+use faults::Faults;
+use slots::Calls;
+
+/// See the module.
+pub struct World {
+    pub scenario: Scenario,
+    pub record: Record,
+    pub rng: fastrand::Rng,
+    pub cloud: Cloud,
+    pub faults: Faults,
+    pub endpoint: EndpointModel,
+    pub calls: Calls,
+    pub counts: Counts,
+    pub shutdown: Shutdown,
+    pub engine: Weak<Engine>,
+    /// The first promise that was seen broken.
+    pub broken: Option<String>,
+    pub trace: Trace,
+    /// See [`Moment::blocked`].
+    blocked: Duration,
+    start: Instant,
+    last_tick: Instant,
+}
+
+/// The groups and streams of the service.
+#[derive(Default)]
+pub struct Cloud {
+    /// The groups that exist, with their retention in days.
+    pub groups: BTreeMap<String, Option<u32>>,
+    /// The streams that exist, as group and stream.
+    pub streams: BTreeSet<(String, String)>,
+    /// The batch whose attempt is creating in each group.
+    pub creators: BTreeMap<String, Creator>,
+}
+
+/// A batch whose attempt creates its group or stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Creator {
+    pub batch: BatchId,
+    pub group_created: bool,
+}
+
+/// The number of events of the run after which some promises are not exact any more.
+#[derive(Default)]
+pub struct Counts {
+    pub renewals: u32,
+    pub renewals_panicked: u32,
+    /// Failures that pause all targets, or slow them.
+    pub endpoint_failures: u32,
+}
+
+/// The end of the engine.
+#[derive(Default)]
+pub struct Shutdown {
+    /// The time at which the shutdown began.
+    pub closed_at: Option<Instant>,
+    /// Everything was final before the time-out of the shutdown.
+    pub is_in_time: bool,
+    /// The engine was stopped, and the runtime may be gone.
+    pub is_stopped: bool,
+}
+
+/// A hash of everything that happened, to compare runs.
+pub struct Trace {
+    pub hash: u64,
+    prints: bool,
+}
+
+impl World {
+    /// A world in which nothing has happened yet.
+    pub fn new(scenario: Scenario) -> Self {
+        let mut rng = fastrand::Rng::with_seed(scenario.seed ^ 0x3017d);
+        let (mut record, mut cloud) = (Record::default(), Cloud::default());
+        let one_at_a_time = scenario.config.target_concurrency == 1;
+        for target in 0..scenario.targets {
+            let (group, stream) = (format!("g{}", target % scenario.groups), format!("s{target}"));
+            let healthy = target < scenario.healthy;
+            if healthy || !scenario.missing || rng.u32(..3) > 0 {
+                cloud.groups.insert(group.clone(), None);
+                if healthy || !scenario.missing || rng.bool() {
+                    cloud.streams.insert((group.clone(), stream.clone()));
+                }
+            }
+            for emf in [false, true] {
+                record.queues.push(QueueRecord::new(&group, &stream, emf, healthy, one_at_a_time));
+            }
+        }
+        record.sources.resize_with(scenario.sources, Default::default);
+        let faults = Faults::new(&scenario, &mut rng);
+        let now = Instant::now();
+        World {
+            endpoint: EndpointModel::new(record.queues.len(), scenario.config.slow_after),
+            calls: Calls::new(scenario.config.concurrency),
+            record,
+            rng,
+            cloud,
+            faults,
+            counts: Counts::default(),
+            shutdown: Shutdown::default(),
+            engine: Weak::new(),
+            broken: None,
+            trace: Trace { hash: 0xcbf2_9ce4_8422_2325, prints: std::env::var_os("TRACE").is_some() },
+            blocked: Duration::ZERO,
+            start: now,
+            last_tick: now,
+            scenario,
+        }
+    }
+
+    /// Remembers that a promise was broken, if it is the first one.
+    pub fn report_broken(&mut self, what: impl Into<String>) {
+        if self.broken.is_none() {
+            let at = self.last_tick - self.start;
+            self.broken = Some(format!("after {at:?}: {}", what.into()));
+        }
+    }
+
+    /// The same for the result of a check.
+    pub fn report_if_broken(&mut self, kept: Result<(), String>) {
+        if let Err(what) = kept {
+            self.report_broken(what);
+        }
+    }
+
+    /// Adds something that happened to the trace. A runtime drops its tasks in an order of its own, so the trace ends
+    /// when the engine is stopped.
+    pub fn note(&mut self, what: &str, numbers: &[u64]) {
+        if self.shutdown.is_stopped {
+            return;
+        }
+        let at = (self.last_tick - self.start).as_millis() as u64;
+        if self.trace.prints {
+            eprintln!("{at} ms: {what} {numbers:?}");
+        }
+        let bytes = what.bytes().map(u64::from);
+        for number in bytes.chain([at]).chain(numbers.iter().copied()) {
+            self.trace.hash = (self.trace.hash ^ number).wrapping_mul(0x0100_0000_01b3).rotate_left(7);
+        }
+    }
+
+    /// Brings the accounts of time up to now.
+    pub fn tick(&mut self) -> Moment {
+        // When the engine is stopped, the runtime goes away, and with it its time.
+        let at = if self.shutdown.is_stopped { self.last_tick } else { Instant::now() };
+        let passed = at - self.last_tick;
+        if passed > Duration::ZERO {
+            let for_trial = self.blocked_until(at, Steadiness::OnTrial) - self.last_tick;
+            let for_steady = self.blocked_until(at, Steadiness::Steady) - self.last_tick;
+            self.blocked += for_trial;
+            let in_flight_max = self.scenario.config.target_concurrency;
+            for (index, queue) in self.record.queues.iter_mut().enumerate() {
+                let waits_for_itself = queue.in_flight >= in_flight_max
+                    || queue.breaker.may_wait()
+                    || (queue.in_flight > 0 && self.calls.may_be_slow(index, at));
+                queue.excused += match queue.steadiness() {
+                    _ if waits_for_itself => passed,
+                    Steadiness::Steady => for_steady,
+                    Steadiness::OnTrial | Steadiness::Unknown => for_trial,
+                };
+            }
+        }
+        self.last_tick = at;
+        if let Some(engine) = self.engine.upgrade().filter(|_| !self.shutdown.is_stopped) {
+            self.calls.limit = engine.concurrency_limit();
+        }
+        Moment {
+            at,
+            blocked: self.blocked,
+            closing: self.shutdown.closed_at.is_some(),
+            renewed: self.counts.renewals > 0,
+        }
+    }
+
+    /// Forgets of a target what the engine has forgotten. The engine may forget a target only when it is idle.
+    pub fn forget_if_gone(&mut self, index: usize) -> Result<(), String> {
+        let now = self.tick();
+        let unseen = self.may_drop_oldest(index) || self.counts.renewals_panicked > 0;
+        let config = &self.scenario.config;
+        let queue = &mut self.record.queues[index];
+        let Some(last_push_at) = queue.last_push_at.filter(|_| queue.engine_queue.strong_count() == 0) else {
+            return Ok(());
+        };
+        let idle = now.at - last_push_at;
+        let may_be_empty = queue.unfinished_batches().all(|batch| batch.may_be_given_up() || unseen);
+        if idle < config.target_idle || !may_be_empty {
+            let left: Vec<_> = queue.unfinished_batches().collect();
+            return Err(format!("{} was forgotten {idle:?} after its last event ({left:?})", queue.name()));
+        }
+        queue.forget();
+        Ok(())
+    }
+
+    /// The shutdown begins.
+    pub fn begin_shutdown(&mut self) {
+        self.shutdown.closed_at = Some(self.tick().at);
+        for queue in &mut self.record.queues {
+            queue.excused_before_close = queue.excused;
+        }
+    }
+
+    /// The time since the shutdown began in which the target could have been sent to.
+    pub fn free_since_close(&self, queue: usize) -> Duration {
+        let queue = &self.record.queues[queue];
+        let since = self.shutdown.closed_at.map_or(Duration::ZERO, |at| self.last_tick - at);
+        since.saturating_sub(queue.excused - queue.excused_before_close)
+    }
+
+    /// The true time of day in milliseconds since the Unix epoch.
+    pub fn true_ms(&self) -> i64 {
+        START_MS + (self.last_tick - self.start).as_millis() as i64
+    }
+
+    /// Returns true if the oldest events of the queue may be dropped to make room.
+    pub fn may_drop_oldest(&self, queue: usize) -> bool {
+        self.scenario.config.when_full == WhenFull::DropOldest || self.record.queues[queue].emf
+    }
+}
