@@ -48,7 +48,7 @@ pub fn check(driver: &mut Driver) -> Result<(), String> {
 fn fault_of(world: &World, event: &EventRecord) -> Option<String> {
     match &event.ack {
         Some(ack) => {
-            let what = Outcomes { world, event }.fault_of(ack)?;
+            let what = EventCheck { world, event }.fault_of(ack)?;
             Some(format!("ended as {:?}, {what}", ack.reason))
         }
         None if event.ack_owed => Some("was accepted after the host asked for acks, and has none".into()),
@@ -68,12 +68,12 @@ fn batches<'a>(world: &'a World, event: &EventRecord) -> impl Iterator<Item = &'
 }
 
 /// Checks the reason of one event.
-struct Outcomes<'a> {
+struct EventCheck<'a> {
     world: &'a World,
     event: &'a EventRecord,
 }
 
-impl Outcomes<'_> {
+impl EventCheck<'_> {
     fn pieces(&self) -> &[PieceRecord] {
         pieces(self.world, self.event)
     }

@@ -8,8 +8,8 @@ use crate::record::Record;
 /// The least memory of an event whose ack the host has not fetched: its token.
 const ACK_BYTES: u64 = 8;
 
-/// The numbers of one moment.
-struct Numbers {
+/// The counters of the engine at one moment.
+struct Totals {
     snapshot: Snapshot,
     /// Final events by outcome.
     ended: [u64; 4],
@@ -18,7 +18,7 @@ struct Numbers {
 }
 
 impl Driver {
-    /// Checks all of them.
+    /// Checks all promises that must hold at any time.
     pub fn check(&mut self) -> Result<(), String> {
         let snapshot = self.engine.snapshot();
         let ended = [
@@ -28,7 +28,7 @@ impl Driver {
             snapshot.abandoned_events,
         ];
         let is_exact = self.engine.acks().is_empty() && self.scenario.acks.is_asked_from_start();
-        let numbers = Numbers { snapshot, ended, is_exact };
+        let totals = Totals { snapshot, ended, is_exact };
         let service = self.service.clone();
         let mut world = service.world();
         world.check_memory();
@@ -36,24 +36,25 @@ impl Driver {
             return Err(broken.clone());
         }
         let record = &mut world.record;
-        check_counters(record, &numbers)?;
-        self.check_memory_of_unacked(record, &numbers)?;
-        if numbers.is_exact {
+        check_counters(record, &totals)?;
+        self.check_acks(record, &totals)?;
+        if totals.is_exact {
             self.check_offsets(record)?;
         }
-        self.check_flushes(record, &numbers)
+        self.check_flushes(record, &totals)
     }
 
-    /// Events that are not acked hold memory. The pieces of a long message give theirs back one by one.
-    fn check_memory_of_unacked(&self, record: &Record, numbers: &Numbers) -> Result<(), String> {
+    /// Checks that the acks agree with the counters, and that events without an ack hold memory. Runs with messages in
+    /// pieces are left out: a piece has an outcome of its own but no ack, and gives its memory back for itself.
+    fn check_acks(&self, record: &Record, totals: &Totals) -> Result<(), String> {
         if self.scenario.oversize {
             return Ok(());
         }
-        let held = numbers.snapshot.buffered_bytes;
-        if numbers.is_exact && record.acked != numbers.ended {
-            return Err(format!("the acks say {:?}, and the counters {:?}", record.acked, numbers.ended));
+        let held = totals.snapshot.buffered_bytes;
+        if totals.is_exact && record.acked != totals.ended {
+            return Err(format!("the acks say {:?}, and the counters {:?}", record.acked, totals.ended));
         }
-        if numbers.is_exact && !self.scenario.config.gzip && (held as usize) < record.unacked_bytes {
+        if totals.is_exact && !self.scenario.config.gzip && (held as usize) < record.unacked_bytes {
             return Err(format!(
                 "{held} bytes are counted as held, and messages of {} bytes are held",
                 record.unacked_bytes
@@ -79,23 +80,23 @@ impl Driver {
     }
 
     /// Checks that every flush is done exactly when everything before it is final. Forgets the flushes that are done.
-    fn check_flushes(&mut self, record: &Record, numbers: &Numbers) -> Result<(), String> {
-        let final_events: u64 = numbers.ended.iter().sum();
+    fn check_flushes(&mut self, record: &Record, totals: &Totals) -> Result<(), String> {
+        let final_events: u64 = totals.ended.iter().sum();
         let mut kept = Ok(());
         self.flushes.retain(|flush| {
             let is_done = flush.group.is_done();
             let pending = record.events[..flush.events_before].iter().position(|event| event.ack.is_none());
             let fault = match pending {
-                Some(event) if is_done && numbers.is_exact => {
+                Some(event) if is_done && totals.is_exact => {
                     format!("a flush is done, and event {event} before it is not final")
                 }
-                None if !is_done && numbers.is_exact => {
+                None if !is_done && totals.is_exact => {
                     "a flush is not done, and all events before it are final".into()
                 }
                 _ if is_done && final_events < flush.events_before as u64 => {
                     "a flush is done before as many events are final".into()
                 }
-                _ if !is_done && numbers.snapshot.pending_events == 0 => {
+                _ if !is_done && totals.snapshot.pending_events == 0 => {
                     "a flush is not done, and nothing is pending".into()
                 }
                 _ => return !is_done,
@@ -108,8 +109,8 @@ impl Driver {
 }
 
 /// Every accepted event has one outcome or is pending, and the service agrees.
-fn check_counters(record: &Record, numbers: &Numbers) -> Result<(), String> {
-    let Numbers { snapshot, ended, .. } = numbers;
+fn check_counters(record: &Record, totals: &Totals) -> Result<(), String> {
+    let Totals { snapshot, ended, .. } = totals;
     let accepted = record.pieces.len() as u64;
     let final_events: u64 = ended.iter().sum();
     if snapshot.accepted_events != accepted || accepted != final_events + snapshot.pending_events {

@@ -24,9 +24,9 @@ use push::Backlog;
 
 /// The longest wait for a probe: the longest back-off of a target, and a second.
 const PROBE_WAIT_MAX: Duration = Duration::from_secs(61);
-/// The longest pause of the endpoint, then that of a target, and some seconds.
+/// Longer than the longest pause of the endpoint and then that of a target together.
 const PAUSES_MAX: Duration = Duration::from_secs(125);
-/// The time within which one batch or one event of a backlog is delivered, on average.
+/// The longest time, on average, that one batch or one event of a backlog takes to be delivered.
 const DELIVERY_MAX: Duration = Duration::from_millis(10);
 
 /// See the module.
@@ -40,12 +40,12 @@ pub struct Driver {
     /// The events that were refused for lack of room: one backlog for each source, and one for events without a
     /// source.
     backlogs: Vec<Backlog>,
-    flushes: Vec<PendingFlush>,
+    flushes: Vec<AwaitedFlush>,
     acks_enabled: bool,
 }
 
 /// A flush or a shutdown that the host waits for.
-struct PendingFlush {
+struct AwaitedFlush {
     group: Arc<WaitGroup>,
     /// The number of events that were accepted before it.
     events_before: usize,
@@ -127,7 +127,7 @@ impl Driver {
         if self.rng.u32(..12) == 0 {
             let group = self.engine.flush();
             let events_before = self.service.world().record.events.len();
-            self.flushes.push(PendingFlush { group, events_before });
+            self.flushes.push(AwaitedFlush { group, events_before });
         }
         self.push_backlogs()?;
         for _ in 0..self.rng.usize(0..=self.scenario.burst_max) {
@@ -146,7 +146,7 @@ impl Driver {
                 let target = self.rng.usize(self.scenario.healthy..self.scenario.targets);
                 let queue = &world.record.queues[2 * target];
                 let stream = (queue.group.clone(), queue.stream.clone());
-                world.cloud.streams.remove(&stream);
+                world.resources.streams.remove(&stream);
             }
             _ => world.change_fault_mode(),
         }
@@ -184,6 +184,7 @@ impl Driver {
             world.heal();
             let batches: usize = world.record.queues.iter().map(|queue| queue.unfinished.len()).sum();
             let config = &self.scenario.config;
+            // A request that hangs, a batch that was just opened, the pauses, and the backlog.
             config.request_timeout
                 + config.flush_interval
                 + PAUSES_MAX
@@ -191,7 +192,7 @@ impl Driver {
         };
         self.clock.set_error_ms(0);
         self.wait_until_delivered(max).await?;
-        // By then also a breaker is half open whose failed batch was dropped to make room.
+        // A breaker whose failed batch was dropped to make room is half open by then.
         sleep(PROBE_WAIT_MAX).await;
         self.check_nothing_is_stuck()?;
         for target in 0..self.scenario.targets {
@@ -249,7 +250,7 @@ impl Driver {
         self.service.world().begin_shutdown();
         let closed = self.engine.close(deadline);
         let events_before = self.service.world().record.events.len();
-        self.flushes.push(PendingFlush { group: closed.clone(), events_before });
+        self.flushes.push(AwaitedFlush { group: closed.clone(), events_before });
         let max_wait = timeout.unwrap_or(Duration::from_millis(self.rng.u64(0..600_000)));
         let wait_deadline = Instant::now() + max_wait;
         while !closed.is_done() && Instant::now() < wait_deadline {

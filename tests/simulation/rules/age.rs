@@ -14,7 +14,8 @@ impl World {
     /// The events of a batch that the service refuses now. It judges by its own clock.
     pub fn refused_by_age(&self, batch: BatchId) -> RejectedEvents {
         let now_ms = self.true_ms();
-        let retention_days = self.cloud.groups.get(&self.record.queues[batch.queue].group).copied().flatten();
+        let retention_days =
+            self.resources.groups.get(&self.record.queues[batch.queue].group).copied().flatten();
         let retention_ms = retention_days.map_or(i64::MAX / 2, |days| i64::from(days) * DAY_MS);
         let pieces = &self.record.batch(batch).pieces;
         let timestamps: Vec<_> = pieces.iter().map(|piece| self.record.pieces[*piece].timestamp_ms).collect();

@@ -10,8 +10,7 @@ impl World {
     pub fn check_attempt(&mut self, id: BatchId) -> Result<(), String> {
         let now = self.tick();
         let config = &self.scenario.config;
-        // A probe has its batch with it while it renews credentials. That batch is out, but the service cannot see
-        // it.
+        // A probe has its batch with it while it renews credentials, and the service cannot see that batch.
         let may_be_probing = now.renewed && !self.record.queues[id.queue].one_at_a_time;
         let may_skip = self.may_drop_oldest(id.queue)
             || now.closing

@@ -1,4 +1,5 @@
-//! An event of a healthy target is sent within the flush interval, whatever happens to other targets.
+//! An event of a healthy target is sent within the flush interval, whatever happens to other targets. Time in which the
+//! engine had a reason not to send to the target does not count.
 
 use crate::models::SLACK;
 use crate::world::World;

@@ -41,7 +41,7 @@ impl World {
             return (PutAnswer::Fail(self.faults.meet(fault)), latency);
         }
         let queue = &self.record.queues[batch.queue];
-        if !self.cloud.streams.contains(&(queue.group.clone(), queue.stream.clone())) {
+        if !self.resources.streams.contains(&(queue.group.clone(), queue.stream.clone())) {
             return (PutAnswer::Fail(faults::not_found()), latency);
         }
         let (answer, delay) = self.decide_by_fault_mode(batch, latency);

@@ -113,13 +113,13 @@ impl World {
     /// The attempt creates the group or the stream, or waits for another attempt that creates in the group.
     fn begins_create(&mut self, id: BatchId) {
         let group = self.record.queues[id.queue].group.clone();
-        if self.cloud.creators.contains_key(&group) {
+        if self.resources.creators.contains_key(&group) {
             let end = AttemptEnd::Requeued { counted: CountedFailure::No, may_be_final: false };
             return self.attempt_ends(id, end, EndpointSign::Answered);
         }
         let now = self.tick();
         self.endpoint.attempt_ends(id, EndpointSign::Answered, now);
-        self.cloud.creators.insert(group, Creator { batch: id, group_created: false });
+        self.resources.creators.insert(group, Creator { batch: id, group_created: false });
     }
 
     /// Notes that a batch is tried again after a wait between `min` and `max`. It is given up if that is too late;

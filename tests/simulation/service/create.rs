@@ -35,7 +35,7 @@ impl World {
         self.tick();
         self.note("create", &[call == CreateCall::Stream].map(u64::from));
         self.check_memory();
-        let Some(creator) = self.cloud.creators.get(group) else {
+        let Some(creator) = self.resources.creators.get(group) else {
             self.report_broken(format!(
                 "{call:?} of {group}/{stream} was asked for, but nothing was missing there"
             ));
@@ -76,8 +76,8 @@ impl World {
     }
 
     fn create_without_fault(&self, call: CreateCall, group: &str, stream: &str) -> Result<(), ApiError> {
-        let group_exists = self.cloud.groups.contains_key(group);
-        let stream_exists = self.cloud.streams.contains(&(group.into(), stream.into()));
+        let group_exists = self.resources.groups.contains_key(group);
+        let stream_exists = self.resources.streams.contains(&(group.into(), stream.into()));
         match call {
             CreateCall::Stream | CreateCall::Retention(_) if !group_exists => Err(faults::not_found()),
             CreateCall::Stream if stream_exists => Err(faults::exists()),
@@ -95,13 +95,13 @@ impl World {
         answer: Result<(), ApiError>,
     ) -> Result<(), ApiError> {
         let now = self.tick();
-        let cloud = &mut self.cloud;
-        let Some(creator) = cloud.creators.get_mut(group) else { return answer };
+        let resources = &mut self.resources;
+        let Some(creator) = resources.creators.get_mut(group) else { return answer };
         if answer.is_ok() {
             match call {
-                CreateCall::Stream => drop(cloud.streams.insert((group.into(), stream.into()))),
-                CreateCall::Group => drop(cloud.groups.insert(group.into(), None)),
-                CreateCall::Retention(days) => drop(cloud.groups.insert(group.into(), Some(days))),
+                CreateCall::Stream => drop(resources.streams.insert((group.into(), stream.into()))),
+                CreateCall::Group => drop(resources.groups.insert(group.into(), None)),
+                CreateCall::Retention(days) => drop(resources.groups.insert(group.into(), Some(days))),
             }
         }
         let exists_now = answer.as_ref().err().is_none_or(|error| *error == faults::exists());
@@ -110,7 +110,7 @@ impl World {
             (CreateCall::Group, _) if exists_now => creator.group_created = true,
             (CreateCall::Stream, _) if exists_now => {
                 let batch = creator.batch;
-                cloud.creators.remove(group);
+                resources.creators.remove(group);
                 self.target_is_created(batch, now.at);
             }
             // The group is missing too, and is created next.
@@ -120,7 +120,7 @@ impl World {
                     && !creator.group_created => {}
             (_, Err(error)) => {
                 let batch = creator.batch;
-                cloud.creators.remove(group);
+                resources.creators.remove(group);
                 self.attempt_fails(batch, meaning_of_failed_create(error), error);
             }
             (_, Ok(())) => {}

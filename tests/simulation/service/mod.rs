@@ -91,12 +91,12 @@ impl Drop for CallGuard {
                 if !world.shutdown.is_stopped && !std::thread::panicking() =>
             {
                 world.note("cancelled", &[batch.queue as u64, batch.key]);
-                world.cloud.creators.retain(|_, creator| creator.batch != batch);
+                world.resources.creators.retain(|_, creator| creator.batch != batch);
                 world.attempt_fails(batch, Meaning::Long, &faults::timed_out());
             }
             CallKind::Put(batch) | CallKind::Create(batch) => {
                 world.note("cut", &[batch.queue as u64, batch.key]);
-                world.cloud.creators.retain(|_, creator| creator.batch != batch);
+                world.resources.creators.retain(|_, creator| creator.batch != batch);
                 world.attempt_ends(batch, AttemptEnd::Final(FinalState::CutOff), EndpointSign::CutOff);
             }
             CallKind::Renewal => {

@@ -128,7 +128,7 @@ impl World {
             self.record.delivered += 1;
             piece.confirmed = true;
             if was_taken_before && piece.taken == 0 {
-                // The service is believed to have the piece.
+                // By this answer the service has the piece, even if the simulation never took it.
                 piece.taken = 1;
             } else {
                 piece.taken_without_answer -= 1;

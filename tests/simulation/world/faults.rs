@@ -103,8 +103,8 @@ impl World {
         faults.modes.fill(FaultMode::Fine);
         (faults.credentials_gone, faults.outage, faults.renewal_needed) = (None, None, false);
         for queue in &self.record.queues {
-            self.cloud.groups.entry(queue.group.clone()).or_default();
-            self.cloud.streams.insert((queue.group.clone(), queue.stream.clone()));
+            self.resources.groups.entry(queue.group.clone()).or_default();
+            self.resources.streams.insert((queue.group.clone(), queue.stream.clone()));
         }
     }
 

@@ -30,7 +30,7 @@ pub struct World {
     pub scenario: Scenario,
     pub record: Record,
     pub rng: fastrand::Rng,
-    pub cloud: Cloud,
+    pub resources: Resources,
     pub faults: Faults,
     pub endpoint: EndpointModel,
     pub calls: Calls,
@@ -48,7 +48,7 @@ pub struct World {
 
 /// The groups and streams of the service.
 #[derive(Default)]
-pub struct Cloud {
+pub struct Resources {
     /// The groups that exist, with their retention in days.
     pub groups: BTreeMap<String, Option<u32>>,
     /// The streams that exist, as group and stream.
@@ -64,7 +64,7 @@ pub struct Creator {
     pub group_created: bool,
 }
 
-/// The number of events of the run after which some promises are not exact any more.
+/// Counts of what happened in the run. Some promises are less exact after that.
 #[derive(Default)]
 pub struct Counts {
     pub renewals: u32,
@@ -94,15 +94,15 @@ impl World {
     /// A world in which nothing has happened yet.
     pub fn new(scenario: Scenario) -> Self {
         let mut rng = fastrand::Rng::with_seed(scenario.seed ^ 0x3017d);
-        let (mut record, mut cloud) = (Record::default(), Cloud::default());
+        let (mut record, mut resources) = (Record::default(), Resources::default());
         let one_at_a_time = scenario.config.target_concurrency == 1;
         for target in 0..scenario.targets {
             let (group, stream) = (format!("g{}", target % scenario.groups), format!("s{target}"));
             let healthy = target < scenario.healthy;
             if healthy || !scenario.missing || rng.u32(..3) > 0 {
-                cloud.groups.insert(group.clone(), None);
+                resources.groups.insert(group.clone(), None);
                 if healthy || !scenario.missing || rng.bool() {
-                    cloud.streams.insert((group.clone(), stream.clone()));
+                    resources.streams.insert((group.clone(), stream.clone()));
                 }
             }
             for emf in [false, true] {
@@ -117,7 +117,7 @@ impl World {
             calls: Calls::new(scenario.config.concurrency),
             record,
             rng,
-            cloud,
+            resources,
             faults,
             counts: Counts::default(),
             shutdown: Shutdown::default(),
