@@ -45,7 +45,7 @@ BUILD_LIBRARY := $(CARGO) rustc --locked --release --lib --crate-type cdylib
 .DEFAULT_GOAL := all
 # The slow steps use all cores by themselves, and two installations at once would compete for apt's lock.
 .NOTPARALLEL:
-.PHONY: all build library cwl-local header demo test simulate mutations kill-test bench bench-isolation bench-profile bench-reference check deny clean distclean help c-tests tools
+.PHONY: all build library cwl-local header docs demo test simulate mutations kill-test bench bench-isolation bench-profile bench-reference check deny clean distclean help c-tests tools
 
 all: header build ## Build the library, cwl-ship and cwl-local, and renew include/cwl_sink.h
 
@@ -82,6 +82,9 @@ header: library ## Copy the header that the build made to include/
 	@built=$$($(BUILD_LIBRARY) --quiet --message-format=json-render-diagnostics | $(PYTHON) scripts/built_header.py) \
 	    && { cmp -s "$$built" include/cwl_sink.h || { cp "$$built" include/cwl_sink.h && echo "renewed include/cwl_sink.h"; }; }
 
+docs: ## Write the documents that are made from the code: docs/CONFIGURATION.md and the table in README.md
+	UPDATE_DOCS=1 $(CARGO) test --locked --test documents
+
 demo: build $(VENV_OK) ## Ship a real log of this machine to cwl-local, read it back and compare
 	@$(VENV)/bin/python scripts/demo.py
 
@@ -93,7 +96,7 @@ HASH  ?=
 simulate: ## Simulate the delivery contract: make simulate SEEDS=20000 (HASH=1 prints one number for all runs)
 	SEEDS=$(SEEDS) $(if $(HASH),HASH=$(HASH)) $(CARGO) test --locked --test simulation -- $(if $(HASH),--nocapture)
 
-mutations: ## Break each promise in a copy of the code and check that the simulation notices (30 minutes)
+mutations: ## Break each promise in a copy of the code and check that the tests notice (30 minutes)
 	@$(PYTHON) scripts/mutate.py
 
 KILLS ?= 50

@@ -3,6 +3,10 @@
 //! The header goes into the build's output folder. `include/cwl_sink.h` is its committed copy. A test compares the two,
 //! and `make header` renews the copy.
 
+#[allow(dead_code, reason = "only the major version is needed here")]
+#[path = "src/ffi/abi_version.rs"]
+mod abi_version;
+
 use std::env;
 use std::path::PathBuf;
 
@@ -57,7 +61,8 @@ const MANUAL: &str = "\
  */";
 
 /// The files of `src/ffi` that the header is made from, in the order of the header's parts.
-const HEADER_FILES: [&str; 13] = [
+const HEADER_FILES: [&str; 14] = [
+    "abi_version.rs",
     "status.rs",
     "error.rs",
     "config.rs",
@@ -92,7 +97,7 @@ fn main() {
 
     // Only the cdylib is linked with these flags. It exports what the version script of rustc lists: the #[no_mangle]
     // items of src/ffi and nothing else, as a test checks.
-    println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libcwl_sink.so.0");
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libcwl_sink.so.{}", abi_version::CWL_ABI_MAJOR);
     // The object stays loaded when a host closes it, since threads and thread-locals still need its code.
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
 }

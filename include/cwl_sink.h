@@ -53,10 +53,20 @@
 #include <stdint.h>
 
 /**
- * The version of the ABI that this header describes. `cwl_abi_version` returns this number or a higher one when
- * the library has the same major version. The SONAME carries the major version.
+ * The major version of the ABI. It grows with an incompatible change, and the SONAME of the library carries it.
  */
-#define CWL_ABI_VERSION 1
+#define CWL_ABI_MAJOR 0
+
+/**
+ * The minor version of the ABI. It grows with each addition.
+ */
+#define CWL_ABI_MINOR 1
+
+/**
+ * The version of the ABI that this header describes: `CWL_ABI_MAJOR << 16 | CWL_ABI_MINOR`. `cwl_abi_version` returns
+ * this number or a higher one when the library has the same major version.
+ */
+#define CWL_ABI_VERSION ((CWL_ABI_MAJOR << 16) | CWL_ABI_MINOR)
 
 /**
  * The result of a call. The values never change; later versions may add some.

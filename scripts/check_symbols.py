@@ -4,16 +4,20 @@
 The last line is `N passed, N failed`.
 """
 
+import ctypes
+import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 from loopback import RELEASE, ROOT
 
 LIBRARY = RELEASE / "libcwl_sink.so"
 HEADER = ROOT / "include" / "cwl_sink.h"
-SONAME = "libcwl_sink.so.0"
 TABLE = "cwl_plugin"
+CARGO = os.environ.get("CARGO", "cargo")
 
 
 def output_of(*command):
@@ -40,9 +44,36 @@ def check_exports():
     return problems
 
 
-def check_soname():
-    found = re.findall(r"\(SONAME\).*\[(.*)\]", output_of("readelf", "-d", str(LIBRARY)))
-    return [] if found == [SONAME] else [f"SONAME is {found}, not {SONAME}"]
+def sonames():
+    return re.findall(r"\(SONAME\).*\[(.*)\]", output_of("readelf", "-d", str(LIBRARY)))
+
+
+def header_constant(name):
+    """Returns a number that the header defines."""
+    return int(re.search(rf"^#define {name} (\d+)$", HEADER.read_text(), re.MULTILINE)[1])
+
+
+def package_version():
+    metadata = output_of(CARGO, "metadata", "--locked", "--no-deps", "--format-version", "1")
+    packages = json.loads(metadata)["packages"]
+    return next(package["version"] for package in packages if package["name"] == "cwl-sink")
+
+
+def check_versions():
+    """Compares the SONAME, the header, the loaded library and the package with each other."""
+    library = ctypes.CDLL(str(LIBRARY))
+    library.cwl_abi_version.restype = ctypes.c_uint32
+    library.cwl_version.restype = ctypes.c_char_p
+    table = ctypes.c_uint32.in_dll(library, TABLE).value
+    abi, major, minor = library.cwl_abi_version(), header_constant("CWL_ABI_MAJOR"), header_constant("CWL_ABI_MINOR")
+    found = {
+        "SONAME": (sonames(), [f"libcwl_sink.so.{major}"]),
+        "cwl_abi_version()": (abi, major << 16 | minor),
+        "the abi_version of cwl_plugin": (table, abi),
+        "cwl_version()": (library.cwl_version().decode(), package_version()),
+        "the link beside the library": (Path(f"{LIBRARY}.{major}").resolve(), LIBRARY.resolve()),
+    }
+    return [f"{name} is {one}, not {other}" for name, (one, other) in found.items() if one != other]
 
 
 def check_nodelete():
@@ -57,7 +88,7 @@ def check_text_relocations():
 
 CHECKS = {
     "exactly_what_the_header_declares_is_exported": check_exports,
-    "the_soname_carries_the_abi_version": check_soname,
+    "soname_header_library_and_package_agree_on_their_versions": check_versions,
     "the_object_stays_when_a_host_closes_it": check_nodelete,
     "the_code_is_position_independent": check_text_relocations,
 }

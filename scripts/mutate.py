@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Breaks the code on purpose, one mutation at a time, and checks that the simulation notices each.
+"""Breaks the code on purpose, one mutation at a time, and checks that the tests notice each.
 
 Usage: mutate.py [--check] [--seeds N] [WORDS...]
 
 Reads the mutations of tests/simulation/mutations.toml. WORDS select those whose description contains one of them.
 Applies each mutation to a copy of the working tree under target/mutations, runs the simulation there and prints the
-first seed that failed. Without WORDS it also renews the table in tests/simulation/README.md. Exits with 1 when a
-mutation does not apply or does not build, when the simulation misses a mutation that is not marked `unseen`, and when
+first seed that failed. A mutation with `unit = "MODULE"` is looked for by the unit tests of that module. Without WORDS it also renews the table in tests/simulation/README.md. Exits with 1 when a
+mutation does not apply or does not build, when the tests miss a mutation that is not marked `unseen`, and when
 it sees one that is.
 
 --check runs nothing. It only checks that every mutation still applies: its `from` text is in its file exactly once.
@@ -68,25 +68,25 @@ def copy_tree():
             shutil.copy2(ROOT / name, COPY / name)
 
 
-def simulate(seeds):
-    """Runs the simulation in the copy. Returns a verdict (`seed N`, `missed` or an error) and its details."""
-    env = os.environ | {"CARGO_TARGET_DIR": str(BUILT), "SEEDS": str(seeds), "RUST_BACKTRACE": "0"}
-    test = [os.environ.get("CARGO", "cargo"), "test", "--locked", "--quiet", "--test", "simulation"]
-    build = subprocess.run([*test, "--no-run"], cwd=COPY, env=env, capture_output=True, text=True, check=False)
+def run_in_copy(test, arguments, environment):
+    """Builds and runs a test in the copy. Returns its completed process, or a verdict and its details."""
+    environment = os.environ | {"CARGO_TARGET_DIR": str(BUILT), "RUST_BACKTRACE": "0"} | environment
+    command = [os.environ.get("CARGO", "cargo"), "test", "--locked", "--quiet", *test]
+    settings = {"cwd": COPY, "env": environment, "capture_output": True, "text": True, "check": False}
+    build = subprocess.run([*command, "--no-run"], **settings)
     if build.returncode != 0:
         return "does not build", build.stderr[-2000:]
     try:
-        run = subprocess.run(
-            [*test, "every_promise_holds"],
-            cwd=COPY,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=RUN_SECONDS_MAX,
-            check=False,
-        )
+        return subprocess.run([*command, *arguments], timeout=RUN_SECONDS_MAX, **settings)
     except subprocess.TimeoutExpired:
         return "did not end", f"within {RUN_SECONDS_MAX} s"
+
+
+def simulate(seeds):
+    """Runs the simulation in the copy. Returns a verdict (`seed N`, `missed` or an error) and its details."""
+    run = run_in_copy(["--test", "simulation"], ["every_promise_holds"], {"SEEDS": str(seeds)})
+    if isinstance(run, tuple):
+        return run
     failures = re.findall(r"^seed (\d+): (.*)", run.stdout + run.stderr, re.MULTILINE)
     if failures:
         seed, promise = min(failures, key=lambda failure: int(failure[0]))
@@ -94,8 +94,19 @@ def simulate(seeds):
     return ("missed", "") if run.returncode == 0 else ("failed without a seed", run.stdout[-2000:])
 
 
+def run_unit_tests(module):
+    """Runs the unit tests of a module in the copy. Returns a verdict (`unit test`, `missed` or an error) and its details."""
+    run = run_in_copy(["--lib"], [module], {})
+    if isinstance(run, tuple):
+        return run
+    failures = re.findall(r"^test (\S+) \.\.\. FAILED|^    (\S+)$", run.stdout, re.MULTILINE)
+    if run.returncode != 0:
+        return "unit test", ", ".join(sorted({one or other for one, other in failures}))
+    return "missed", ""
+
+
 def try_mutation(mutation, seeds):
-    """Applies a mutation to the copy, runs the simulation, and restores the file. Returns what `simulate` does."""
+    """Applies a mutation to the copy, runs the simulation or its unit tests, and restores the file. Returns the verdict and its details."""
     reason = reason_not_to_apply(mutation, COPY)
     if reason:
         return "does not apply", reason
@@ -103,7 +114,7 @@ def try_mutation(mutation, seeds):
     original = path.read_text()
     path.write_text(original.replace(mutation["from"], mutation["to"]))
     try:
-        return simulate(seeds)
+        return run_unit_tests(mutation["unit"]) if "unit" in mutation else simulate(seeds)
     finally:
         path.write_text(original)
 
@@ -113,6 +124,7 @@ def write_table(results, seeds):
     lines = [f"| what was broken | in | first seed of {seeds:,} |", "| --- | --- | --- |"]
     for mutation, verdict in results:
         seen = f"not seen: {mutation['unseen']}" if "unseen" in mutation else verdict.removeprefix("seed ")
+        seen = f"unit tests of `{mutation['unit']}`" if "unit" in mutation else seen
         lines.append(f"| {mutation['breaks']} | `{mutation['file']}` | {seen} |")
     text = TABLE.read_text()
     before, rest = text.split(BEGIN)
@@ -133,7 +145,8 @@ def main():
     results, wrong = [], 0
     for number, mutation in enumerate(chosen, 1):
         verdict, details = try_mutation(mutation, args.seeds)
-        as_expected = verdict == "missed" if "unseen" in mutation else verdict.startswith("seed ")
+        expected = "missed" if "unseen" in mutation else "unit test" if "unit" in mutation else "seed "
+        as_expected = verdict.startswith(expected)
         wrong += not as_expected
         mark = "" if as_expected else "  <-- WRONG"
         print(f"{number}/{len(chosen)} {mutation['breaks']}: {verdict}{mark}\n    {details[:400]}", flush=True)

@@ -1,6 +1,9 @@
 //! The program: a [`cwl_local::Local`] that listens until SIGINT or SIGTERM.
 //!
 //! Exit codes: 0 after a signal, 1 when it cannot listen or write its files, 2 for wrong arguments or fault rules.
+
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program speaks to its terminal")]
+
 #![deny(unsafe_code)]
 
 mod args;

@@ -1,5 +1,7 @@
 //! The program as its users see it: port file, signals and exit codes.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

@@ -22,9 +22,10 @@
 //! has not been freed. The memory of an event stays readable during the call. NULL and handles of another type are
 //! refused. A dangling pointer is the caller's fault.
 
-#![allow(non_camel_case_types)] // The names are those of C.
-#![allow(clippy::missing_safety_doc)] // The contract stands above, once.
+#![allow(non_camel_case_types, reason = "the names are those of C")]
+#![allow(clippy::missing_safety_doc, reason = "the contract stands above, once")]
 
+mod abi_version;
 mod ack;
 mod ack_array;
 mod boundary;
@@ -47,6 +48,7 @@ mod text;
 mod timeout;
 mod versioned;
 
+pub use abi_version::{CWL_ABI_MAJOR, CWL_ABI_MINOR, CWL_ABI_VERSION};
 pub use ack::{cwl_ack_callback, cwl_ack_fd, cwl_poll_acks, cwl_set_ack_callback};
 pub use ack_array::{cwl_ack, cwl_outcome, cwl_reason};
 pub use config::{cwl_config, cwl_config_free, cwl_config_new, cwl_config_set};
@@ -58,5 +60,5 @@ pub use push::{cwl_push_event, cwl_push_events, cwl_target_push};
 pub use sink::{cwl_flush, cwl_shutdown, cwl_sink, cwl_sink_free, cwl_sink_open};
 pub use source::{cwl_source, cwl_source_free, cwl_source_offset, cwl_source_open};
 pub use stats::{cwl_stats, cwl_stats_json, cwl_stats_snapshot, cwl_string_free};
-pub use status::{CWL_ABI_VERSION, cwl_abi_version, cwl_status, cwl_status_name, cwl_version};
+pub use status::{cwl_abi_version, cwl_status, cwl_status_name, cwl_version};
 pub use target::{cwl_target, cwl_target_free, cwl_target_open};

@@ -2,6 +2,7 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
+use super::abi_version::CWL_ABI_VERSION;
 use super::ack::{cwl_ack_callback, cwl_ack_fd, cwl_poll_acks, cwl_set_ack_callback};
 use super::ack_array::cwl_ack;
 use super::config::{cwl_config, cwl_config_free, cwl_config_new, cwl_config_set};
@@ -12,7 +13,7 @@ use super::push::{cwl_push_event, cwl_push_events, cwl_target_push};
 use super::sink::{cwl_flush, cwl_shutdown, cwl_sink, cwl_sink_free, cwl_sink_open};
 use super::source::{cwl_source, cwl_source_free, cwl_source_offset, cwl_source_open};
 use super::stats::{cwl_stats, cwl_stats_json, cwl_stats_snapshot, cwl_string_free};
-use super::status::{CWL_ABI_VERSION, cwl_status, cwl_status_name, cwl_version};
+use super::status::{cwl_status, cwl_status_name, cwl_version};
 use super::target::{cwl_target, cwl_target_free, cwl_target_open};
 
 /// Every function that a host needs, in one table, for hosts that load the library with dlopen. `dlsym(handle,
@@ -105,7 +106,7 @@ pub struct cwl_plugin {
 ///
 /// cbindgen:ignore
 #[unsafe(no_mangle)]
-#[allow(non_upper_case_globals)]
+#[allow(non_upper_case_globals, reason = "the name is that of C")]
 pub static cwl_plugin: cwl_plugin = cwl_plugin {
     abi_version: CWL_ABI_VERSION,
     struct_size: size_of::<cwl_plugin>() as u32,

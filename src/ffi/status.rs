@@ -2,9 +2,7 @@
 
 use std::ffi::{CStr, c_char};
 
-/// The version of the ABI that this header describes. `cwl_abi_version` returns this number or a higher one when
-/// the library has the same major version. The SONAME carries the major version.
-pub const CWL_ABI_VERSION: u32 = 1;
+use super::abi_version::CWL_ABI_VERSION;
 
 /// The result of a call. The values never change; later versions may add some.
 #[repr(C)]

@@ -6,8 +6,8 @@
 use std::mem::MaybeUninit;
 use std::slice;
 
+use super::abi_version::CWL_ABI_VERSION;
 use super::error::FfiError;
-use super::status::CWL_ABI_VERSION;
 
 /// The largest `struct_size` that is believed, as a multiple of the struct's own size. No later version grows beyond
 /// it: a larger number was never set by a host.

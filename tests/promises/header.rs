@@ -14,9 +14,3 @@ fn the_committed_header_is_the_one_that_the_code_makes() {
         fs::read_to_string(env!("CWL_SINK_GENERATED_HEADER")).expect("build.rs generates a header");
     assert!(committed("include/cwl_sink.h") == generated, "include/cwl_sink.h is stale: run `make header`");
 }
-
-#[test]
-fn the_readme_has_the_table_of_options_that_the_code_makes() {
-    let table = ::cwl_sink::config::options_table();
-    assert!(committed("README.md").contains(&table), "README.md: the table of options should be\n{table}");
-}

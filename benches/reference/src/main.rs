@@ -12,6 +12,9 @@
 //! - `client.rs`: the SDK's client. `bodies.rs`: makes the request bodies.
 //! - `lines.rs`: reads the log lines and divides them into batches.
 //! - `stopwatch.rs`: measures CPU time and wall time. `result.rs`: failures and figures.
+
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program speaks to its terminal")]
+
 #![deny(unsafe_code)]
 
 mod bodies;

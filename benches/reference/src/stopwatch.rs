@@ -24,7 +24,7 @@ impl Stopwatch {
     }
 }
 
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "getrusage is a C function")]
 fn process_cpu_time() -> Duration {
     // SAFETY: `rusage` consists of numbers, so zeros are a valid value; the pointer is valid during the call.
     let usage = unsafe {
