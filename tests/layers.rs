@@ -194,12 +194,13 @@ fn every_layer_exists_and_has_imports() {
 #[test]
 fn an_import_that_points_up_and_a_circle_are_found() {
     let mut sources = sources();
-    let queue = sources.get_mut("target/queue/mod").expect("a file");
-    queue.push_str("\nuse crate::{limits, engine::{Engine, PushError}};\n");
-    let limits = sources.get_mut("limits").expect("a file");
-    limits.push_str("\nfn f() { crate::json::json_string(\"\"); }\n");
-    let json = sources.get_mut("json").expect("a file");
-    json.push_str("\nuse super::limits::MESSAGE_BYTES_MAX;\n");
+    for (file, line) in [
+        ("target/queue/mod", "use crate::{limits, engine::{Engine, PushError}};\n"),
+        ("limits", "fn f() { crate::json::json_string(\"\"); }\n"),
+        ("json", "use super::limits::MESSAGE_BYTES_MAX;\n"),
+    ] {
+        sources.get_mut(file).expect("a file").insert_str(0, line);
+    }
     let imports = imports_of(&sources);
     assert_eq!(upward(&imports), ["src/target/queue/mod.rs imports src/engine/mod.rs from a layer above"]);
     let circles = cycles(&imports);

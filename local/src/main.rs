@@ -3,7 +3,6 @@
 //! Exit codes: 0 after a signal, 1 when it cannot listen or write its files, 2 for wrong arguments or fault rules.
 
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program speaks to its terminal")]
-
 #![deny(unsafe_code)]
 
 mod args;

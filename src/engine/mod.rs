@@ -1,6 +1,6 @@
 //! The engine: orchestration of all parts of a sink.
 //!
-//! [`Engine`] is what the sink uses: start, target, push, flush, close, stop, snapshot. [`Shared`] is what tasks and
+//! [`Engine`] is what the sink uses: start, target, push, flush, close, stop, snapshot. `Shared` is what tasks and
 //! attempts use: the parts themselves, the configuration, the clock, the randomness and the closing state.
 //!
 //! The engine gets the service, the clock and the seed of its randomness from outside and runs on whatever runtime its

@@ -46,7 +46,9 @@ fn install_quiet_panic_hook() {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             if threads::is_own() || INSIDE.try_with(Cell::get).unwrap_or(false) {
-                error!("internal error in cwl-sink: {panic}");
+                // The text of a panic has two lines, and a log line has one.
+                let text = panic.to_string().replace('\n', " ");
+                error!("internal error in cwl-sink: {text}");
             } else {
                 before(panic);
             }

@@ -47,6 +47,7 @@ const fn clock_row(code: &'static str, verdict: Verdict, words: &'static str) ->
 
 const THROTTLED: &str = "throttled by CloudWatch Logs";
 const UNAVAILABLE: &str = "CloudWatch Logs cannot serve it at present";
+const DENIED: &str = "access denied by CloudWatch Logs";
 const REFUSED: &str = "refused by CloudWatch Logs";
 
 /// The errors that the sink knows.
@@ -58,6 +59,9 @@ pub const SERVICE_ERRORS: &[ServiceError] = &[
         Verdict::Create,
         "its log group or stream is missing and could not be created",
     ),
+    row("AccessDeniedException", Verdict::Retry(Backoff::Short), DENIED),
+    row("AccessDenied", Verdict::Retry(Backoff::Short), DENIED),
+    row("LimitExceededException", Verdict::Retry(Backoff::Short), "a quota of the account is used up"),
     row("UnrecognizedClientException", Verdict::Pause, REFUSED),
     row("InvalidClientTokenId", Verdict::Pause, REFUSED),
     row("ExpiredTokenException", Verdict::Pause, REFUSED),
@@ -166,6 +170,16 @@ mod tests {
         {
             let error = error(Failure::Answered, code, Some(status));
             assert_eq!((classify(&error), words(&error)), (Verdict::Throttle, THROTTLED), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn an_operator_learns_that_access_is_denied_or_a_quota_used_up() {
+        for (code, expected) in [
+            ("AccessDeniedException", "access denied by CloudWatch Logs"),
+            ("LimitExceededException", "a quota of the account is used up"),
+        ] {
+            assert_eq!(words(&error(Failure::Answered, Some(code), Some(400))), expected);
         }
     }
 

@@ -50,6 +50,7 @@ fn by_code(code: &str) -> Option<Meaning> {
         "DataAlreadyAcceptedException" => Meaning::Delivered,
         "InvalidParameterException" => Meaning::Never,
         "ResourceNotFoundException" => Meaning::Create,
+        "AccessDeniedException" | "AccessDenied" | "LimitExceededException" => Meaning::Short,
         "UnrecognizedClientException"
         | "InvalidClientTokenId"
         | "ExpiredTokenException"
@@ -129,9 +130,7 @@ pub fn all() -> Vec<ApiError> {
         all.push(error(Failure::Answered, Some(code), Some(400)));
     }
     all.push(error(Failure::Answered, Some("ServiceUnavailableException"), Some(503)));
-    for (code, status) in
-        [("AccessDeniedException", 400), ("SomethingNewException", 400), ("OddException", 500)]
-    {
+    for (code, status) in [("SomethingNewException", 400), ("OddException", 500)] {
         all.push(error(Failure::Answered, Some(code), Some(status)));
     }
     all.extend(

@@ -14,7 +14,6 @@
 //! - `stopwatch.rs`: measures CPU time and wall time. `result.rs`: failures and figures.
 
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program speaks to its terminal")]
-
 #![deny(unsafe_code)]
 
 mod bodies;
