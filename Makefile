@@ -55,8 +55,8 @@ library:
 	$(BUILD_LIBRARY)
 	@ln -sfn libcwl_sink.so $(LIBRARY).0
 
-# In the library's profile, LTO included, because both share most dependencies. A profile without LTO would compile them a
-# second time, which takes twice as long as LTO.
+# In the library's profile, LTO included, because both share most dependencies. A profile without LTO would compile all
+# of them a second time, which takes twice as long.
 cwl-local: library
 	$(CARGO) build --locked --release -p cwl-local
 
