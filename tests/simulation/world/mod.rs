@@ -148,6 +148,7 @@ impl World {
 
     /// Adds something that happened to the trace. A runtime drops its tasks in an order of its own, so the trace ends
     /// when the engine is stopped.
+    #[allow(clippy::print_stderr, reason = "`TRACE=1` asks for it")]
     pub fn note(&mut self, what: &str, numbers: &[u64]) {
         if self.shutdown.is_stopped {
             return;
