@@ -134,7 +134,8 @@ pub fn all() -> Vec<ApiError> {
         all.push(error(Failure::Answered, Some(code), Some(status)));
     }
     all.extend(
-        [400, 403, 404, 413, 429, 500, 502, 503, 504].map(|s| error(Failure::Answered, None, Some(s))),
+        [400, 403, 404, 413, 429, 500, 502, 503, 504]
+            .map(|status| error(Failure::Answered, None, Some(status))),
     );
     all.extend([200, 502].map(|status| error(Failure::Unreadable, None, Some(status))));
     all.extend(

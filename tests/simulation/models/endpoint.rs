@@ -32,7 +32,7 @@ pub struct EndpointModel {
     paused: Option<PausedEndpoint>,
     /// The endpoint may have been paused at this time. A request got no answer, and the service cannot see whose
     /// fault the engine takes that for.
-    may_be_paused_since: Option<Instant>,
+    maybe_paused_at: Option<Instant>,
     counts: ProbeCounts,
     quick_probes_max: u32,
     /// The time at which the last pause ended.
@@ -51,7 +51,7 @@ struct ProbeCounts {
 
 #[derive(Debug)]
 struct PausedEndpoint {
-    since: Instant,
+    paused_at: Instant,
     min_wait: Duration,
     /// The probe that counts. When it takes long, other probes may follow it.
     last: Option<LastProbe>,
@@ -89,7 +89,7 @@ impl EndpointModel {
         EndpointModel {
             slow_after,
             paused: None,
-            may_be_paused_since: None,
+            maybe_paused_at: None,
             counts: ProbeCounts::default(),
             quick_probes_max: (queues as u32 / QUICK_PROBES_PART).max(QUICK_PROBES_MIN),
             came_up_at: None,
@@ -99,7 +99,7 @@ impl EndpointModel {
 
     /// Returns true if all targets may have to wait.
     pub fn may_be_paused(&self) -> bool {
-        self.paused.is_some() || self.may_be_paused_since.is_some()
+        self.paused.is_some() || self.maybe_paused_at.is_some()
     }
 
     /// Returns true if the request with the batch is out as a probe of a paused endpoint.
@@ -122,10 +122,10 @@ impl EndpointModel {
 
     /// The engine renews credentials, which only a probe does.
     pub fn renewal_begins(&mut self, now: Moment, renewal: u64) -> Result<(), String> {
-        if let Some(since) = self.may_be_paused_since.take()
+        if let Some(paused_at) = self.maybe_paused_at.take()
             && self.paused.is_none()
         {
-            self.pause(since, true);
+            self.pause(paused_at, true);
         }
         let Some(paused) = &mut self.paused else {
             // The probe may have been let through just before the pause ended.
@@ -141,11 +141,14 @@ impl EndpointModel {
             Some(LastProbe { renewal: other, begun_at }) if now.at - begun_at < self.slow_after => {
                 return Err(format!("a second probe of the endpoint went out beside {other}"));
             }
-            None if paused.counts_if_overtaken.is_some() && now.at == paused.since => {
+            None if paused.counts_if_overtaken.is_some() && now.at == paused.paused_at => {
                 self.counts = paused.counts_if_overtaken.take().unwrap_or_default();
             }
-            None if now.at - paused.since < paused.min_wait && !now.closing => {
-                return Err(format!("the endpoint was probed {:?} after a failure", now.at - paused.since));
+            None if now.at - paused.paused_at < paused.min_wait && !now.closing => {
+                return Err(format!(
+                    "the endpoint was probed {:?} after a failure",
+                    now.at - paused.paused_at
+                ));
             }
             _ => {}
         }
@@ -181,7 +184,7 @@ impl EndpointModel {
             && paused.last.is_some_and(|last| last.renewal == lost)
         {
             *paused = PausedEndpoint {
-                since: now.at,
+                paused_at: now.at,
                 min_wait: Duration::ZERO,
                 last: None,
                 counts_if_overtaken: None,
@@ -209,10 +212,10 @@ impl EndpointModel {
             return Ok(());
         }
         // If the endpoint had been paused, a probe would have come first.
-        self.may_be_paused_since = self.may_be_paused_since.filter(|since| *since == now.at);
+        self.maybe_paused_at = self.maybe_paused_at.filter(|paused_at| *paused_at == now.at);
         match &self.paused {
             // The request was let through before the pause.
-            Some(paused) if paused.since == now.at => Ok(()),
+            Some(paused) if paused.paused_at == now.at => Ok(()),
             Some(_) => {
                 Err(format!("batch {} went out while the endpoint is paused ({:?})", batch.key, self.probes))
             }
@@ -247,11 +250,11 @@ impl EndpointModel {
             self.probes.remove(index);
         }
         if self.paused.is_none() {
-            self.may_be_paused_since.get_or_insert(now.at);
+            self.maybe_paused_at.get_or_insert(now.at);
         }
     }
 
-    fn pause(&mut self, since: Instant, unanswered: bool) {
+    fn pause(&mut self, paused_at: Instant, unanswered: bool) {
         let counts = &mut self.counts;
         let mut min_wait = Duration::ZERO;
         if unanswered && counts.quick < self.quick_probes_max {
@@ -260,6 +263,6 @@ impl EndpointModel {
             min_wait = Duration::from_millis(Meaning::Pause.wait_ms(counts.failures)) / 2;
             counts.failures += 1;
         }
-        self.paused = Some(PausedEndpoint { since, min_wait, last: None, counts_if_overtaken: None });
+        self.paused = Some(PausedEndpoint { paused_at, min_wait, last: None, counts_if_overtaken: None });
     }
 }
