@@ -5,9 +5,9 @@ Usage: mutate.py [--check] [--seeds N] [WORDS...]
 
 Reads the mutations of tests/simulation/mutations.toml. WORDS select those whose description contains one of them.
 Applies each mutation to a copy of the working tree under target/mutations, runs the simulation there and prints the
-first seed that failed. A mutation with `unit = "MODULE"` is looked for by the unit tests of that module. Without WORDS it also renews the table in tests/simulation/README.md. Exits with 1 when a
-mutation does not apply or does not build, when the tests miss a mutation that is not marked `unseen`, and when
-it sees one that is.
+first seed that failed. A mutation with `unit = "MODULE"` is looked for by the unit tests of that module. Without WORDS
+it also renews the table in tests/simulation/README.md. Exits with 1 when a mutation does not apply or does not build,
+when the tests miss a mutation that is not marked `unseen`, and when they see one that is.
 
 --check runs nothing. It only checks that every mutation still applies: its `from` text is in its file exactly once.
 """
@@ -72,12 +72,12 @@ def run_in_copy(test, arguments, environment):
     """Builds and runs a test in the copy. Returns its completed process, or a verdict and its details."""
     environment = os.environ | {"CARGO_TARGET_DIR": str(BUILT), "RUST_BACKTRACE": "0"} | environment
     command = [os.environ.get("CARGO", "cargo"), "test", "--locked", "--quiet", *test]
-    settings = {"cwd": COPY, "env": environment, "capture_output": True, "text": True, "check": False}
-    build = subprocess.run([*command, "--no-run"], **settings)
+    settings = {"cwd": COPY, "env": environment, "capture_output": True, "text": True}
+    build = subprocess.run([*command, "--no-run"], check=False, **settings)
     if build.returncode != 0:
         return "does not build", build.stderr[-2000:]
     try:
-        return subprocess.run([*command, *arguments], timeout=RUN_SECONDS_MAX, **settings)
+        return subprocess.run([*command, *arguments], check=False, timeout=RUN_SECONDS_MAX, **settings)
     except subprocess.TimeoutExpired:
         return "did not end", f"within {RUN_SECONDS_MAX} s"
 
@@ -95,7 +95,7 @@ def simulate(seeds):
 
 
 def run_unit_tests(module):
-    """Runs the unit tests of a module in the copy. Returns a verdict (`unit test`, `missed` or an error) and its details."""
+    """Runs the unit tests of a module in the copy. Returns `unit test`, `missed` or an error, and its details."""
     run = run_in_copy(["--lib"], [module], {})
     if isinstance(run, tuple):
         return run
@@ -106,7 +106,7 @@ def run_unit_tests(module):
 
 
 def try_mutation(mutation, seeds):
-    """Applies a mutation to the copy, runs the simulation or its unit tests, and restores the file. Returns the verdict and its details."""
+    """Applies a mutation to the copy, runs the tests that look for it, and restores the file. Returns their verdict."""
     reason = reason_not_to_apply(mutation, COPY)
     if reason:
         return "does not apply", reason

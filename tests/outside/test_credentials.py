@@ -65,7 +65,7 @@ def test_a_credentials_file_that_is_replaced_is_seen(cwl_local, group, tmp_path,
     process = start(cwl_local, group, environment)
     waiting = process.stdout.readline()
     assert waiting.startswith("waiting 1 "), waiting
-    assert "nothing is sent for now" in waiting, "the operator must learn the reason"
+    assert "delivery is paused for all targets" in waiting, "the operator must learn the reason"
     credentials_file(file, "test")
     assert end(process) == "delivered 1"
 

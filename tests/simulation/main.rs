@@ -9,8 +9,6 @@
 //! prints what happens. With `HASH=1`, one number for all runs is printed at the end. It stays the same when a change
 //! of the code changes no behaviour.
 
-#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a run can be traced")]
-
 mod driver;
 mod end;
 mod faults;
