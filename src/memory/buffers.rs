@@ -107,7 +107,7 @@ impl Buffers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom;
 
-/// A buffer that is appended to. It grows only when told to, since growth needs a reservation.
+/// A buffer that is appended to. It grows only by [`Buffer::grow_to`], since growth needs a reservation.
 #[derive(Debug)]
 pub struct Buffer {
     storage: Storage,

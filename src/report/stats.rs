@@ -79,58 +79,58 @@ impl Drop for RequestInFlight<'_> {
     }
 }
 
-/// What a sink did and holds. Counters count from its opening on; gauges are as of now. Each number is exact,
-/// but two of them may be read a moment apart.
+/// The statistics of a sink. Counters count from its opening on. Gauges show the present state. Each number is exact, but
+/// two of them may be read a moment apart.
 ///
 /// The C ABI hands out this struct as `cwl_stats_snapshot`: every member is a `u64`, and a new one goes to the end.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Snapshot {
-    /// Events that pushes were told are taken.
+    /// Events that pushes accepted.
     pub accepted_events: u64,
-    /// Message bytes of those, as UTF-8.
+    /// Message bytes of the accepted events, as UTF-8.
     pub accepted_bytes: u64,
-    /// Pushes to a target that were refused, for whatever reason.
+    /// Pushes to a target that were refused, for any reason.
     pub refused_events: u64,
     /// Events that the service took.
     pub delivered_events: u64,
     /// Message bytes of the batches that the service took.
     pub delivered_bytes: u64,
-    /// Events that the service refused by their age, while it took the rest of their batch.
+    /// Events that the service refused for their age while it took the rest of their batch.
     pub rejected_events: u64,
-    /// Events given up: not retryable, tried for too long, or oldest when there was no room.
+    /// Events that were dropped: not retryable, tried for too long, or the oldest when there was no room.
     pub dropped_events: u64,
-    /// Events still unsent at shutdown.
+    /// Events that were still unsent at shutdown.
     pub abandoned_events: u64,
-    /// Gauge: accepted events without an outcome yet.
+    /// Gauge: accepted events without an outcome.
     pub pending_events: u64,
     /// Gauge: memory reserved for events, in bytes.
     pub buffered_bytes: u64,
-    /// The most that `buffered_bytes` ever was.
+    /// The highest value of `buffered_bytes` so far.
     pub buffered_bytes_peak: u64,
-    /// Gauge: targets known.
+    /// Gauge: known targets.
     pub targets: u64,
-    /// Gauge: targets whose last batch failed and that are probed until one gets through.
+    /// Gauge: targets whose last batch failed and that are probed until one is delivered.
     pub targets_failing: u64,
-    /// `PutLogEvents` sent.
+    /// `PutLogEvents` requests.
     pub requests: u64,
-    /// `PutLogEvents` that were answered with an error or not at all.
+    /// `PutLogEvents` requests that were answered with an error or not at all.
     pub requests_failed: u64,
-    /// Gauge: `PutLogEvents` awaiting their answer.
+    /// Gauge: `PutLogEvents` requests that await their answer.
     pub requests_in_flight: u64,
-    /// Times that a batch went back for another attempt.
+    /// The number of times that a batch went back for another attempt.
     pub batches_retried: u64,
-    /// Body bytes sent, after compression.
+    /// Body bytes of the requests, after compression.
     pub wire_bytes: u64,
-    /// Events whose message was cut to what the service takes.
+    /// Events whose message was cut to the limit of the service.
     pub truncated_events: u64,
-    /// Gauge: 1 while nothing is sent to no target, for want of good credentials or of any answer; else 0.
+    /// Gauge: 1 while delivery is paused for all targets, because of credentials or of missing answers; else 0.
     pub endpoint_paused: u64,
-    /// Gauge: most requests in flight at present, those in the slow lane apart: the option `concurrency`, or less while
-    /// the endpoint is in trouble.
+    /// Gauge: the most requests in flight at present, without the slow lane. It is the option `concurrency`, or less while
+    /// the account is throttled or the endpoint has just come back.
     pub concurrency_limit: u64,
-    /// Gauge: requests in the slow lane: those that took long while others waited, and those of targets that were slow
-    /// the last time.
+    /// Gauge: requests in the slow lane: slow requests that made room for others, and requests of targets whose last answer
+    /// was slow.
     pub requests_slow: u64,
     /// Requests that were answered with throttling.
     pub requests_throttled: u64,
