@@ -1,6 +1,6 @@
 //! One accepted connection, as its requests see it.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::TcpStream as StdTcpStream;
 use std::time::Duration;
 
@@ -27,6 +27,12 @@ impl Connection {
         let stream = stream.into_std()?;
         let connection = Self { number, socket: stream.try_clone()? };
         Ok(OpenedConnection { connection, stream: TcpStream::from_std(stream)? })
+    }
+
+    /// Writes bytes that are not HTTP.
+    pub fn write_garbage(&self) {
+        // An error means that the client has closed the connection already; then nobody reads them.
+        let _ = (&self.socket).write_all(b"HTTP/1.1 abc\r\n\r\n");
     }
 
     /// Makes the connection end in an RST when its last handle is dropped.

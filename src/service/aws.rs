@@ -12,6 +12,7 @@ use aws_sdk_cloudwatchlogs::config::timeout::TimeoutConfig;
 use aws_sdk_cloudwatchlogs::config::{Credentials, StalledStreamProtectionConfig};
 use aws_sdk_cloudwatchlogs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudwatchlogs::operation::put_log_events::PutLogEventsOutput;
+use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::{
     AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
@@ -24,6 +25,7 @@ use thiserror::Error;
 
 use super::{Answer, ApiError, Failure, LogsApi, NewGroup, PutLogEvents, RejectedEvents, RequestBody};
 use crate::config::{Config, Secret};
+use crate::limits::CONNECTION_IDLE_MAX;
 
 type HttpResponse = aws_sdk_cloudwatchlogs::config::http::HttpResponse;
 
@@ -66,7 +68,12 @@ impl AwsLogs {
             .connect_timeout(config.connect_timeout)
             .operation_attempt_timeout(config.request_timeout)
             .build();
+        let http_client = aws_smithy_http_client::Builder::new()
+            .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc))
+            .pool_idle_timeout(CONNECTION_IDLE_MAX)
+            .build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http_client)
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
@@ -215,6 +222,8 @@ where
         SdkError::DispatchFailure(failure) if failure.is_io() || failure.as_other().is_some() => {
             Failure::Connection
         }
+        // An answer that is not HTTP is another failure without a kind.
+        SdkError::DispatchFailure(failure) if failure.is_other() => Failure::Unreadable,
         SdkError::ResponseError(_) => Failure::Unreadable,
         _ => Failure::NotSent,
     };

@@ -10,6 +10,7 @@ mod acks;
 mod agent_behaviours;
 mod bad_input;
 mod bytes;
+mod connections;
 mod credentials;
 mod flush_and_shutdown;
 mod header;

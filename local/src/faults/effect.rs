@@ -23,6 +23,9 @@ pub enum Effect {
     Reset(ResetWhen),
     /// The operation is carried out. The response breaks off in the middle and the connection is closed.
     CutResponse,
+    /// The response is not HTTP: its first line is `HTTP/1.1 abc`. Then the connection is closed. The operation is not
+    /// carried out. With TLS the bytes are outside of the TLS stream.
+    Garbled,
     /// The response is an HTML page with this status, as a proxy would send it. The operation is not carried out.
     Html(u16),
     /// The response is this status without a body. The operation is not carried out.

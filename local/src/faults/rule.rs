@@ -89,6 +89,11 @@ impl Rule {
         Self::new(Effect::CutResponse)
     }
 
+    /// See [`Effect::Garbled`].
+    pub fn garbled() -> Self {
+        Self::new(Effect::Garbled)
+    }
+
     /// See [`Effect::Html`].
     pub fn html(status: u16) -> Self {
         Self::new(Effect::Html(status))

@@ -55,6 +55,8 @@ struct RuleJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     cut_response: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    garbled: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     html: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     empty: Option<u16>,
@@ -116,6 +118,7 @@ impl RuleJson {
             flag("hang", self.hang, Effect::Hang)?,
             self.reset.map(|value| ("reset", Effect::Reset(value))),
             flag("cut_response", self.cut_response, Effect::CutResponse)?,
+            flag("garbled", self.garbled, Effect::Garbled)?,
             self.html.map(|value| ("html", Effect::Html(value))),
             self.empty.map(|value| ("empty", Effect::Empty(value))),
             self.throttle_per_second.map(|value| ("throttle_per_second", Effect::ThrottlePerSecond(value))),
@@ -126,7 +129,7 @@ impl RuleJson {
         .flatten();
         let Some((first, effect)) = effects.next() else {
             return Err(RuleError(
-                "no effect; allowed is exactly one of error, delay_ms, hang, reset, cut_response, html, empty, \
+                "no effect; allowed is exactly one of error, delay_ms, hang, reset, cut_response, garbled, html, empty, \
                  throttle_per_second, reject, deny_then_allow_ms"
                     .to_owned(),
             ));
@@ -184,6 +187,7 @@ impl From<Rule> for RuleJson {
             Effect::Hang => json.hang = Some(true),
             Effect::Reset(when) => json.reset = Some(when),
             Effect::CutResponse => json.cut_response = Some(true),
+            Effect::Garbled => json.garbled = Some(true),
             Effect::Html(status) => json.html = Some(status),
             Effect::Empty(status) => json.empty = Some(status),
             Effect::ThrottlePerSecond(rate) => json.throttle_per_second = Some(rate),
@@ -208,6 +212,7 @@ mod tests {
             r#"{"reset":"before"}"#,
             r#"{"reset":"after","for_ms":500,"after_ms":100}"#,
             r#"{"cut_response":true}"#,
+            r#"{"garbled":true}"#,
             r#"{"html":502}"#,
             r#"{"empty":503}"#,
             r#"{"throttle_per_second":10.5,"share":0.5,"seed":7}"#,

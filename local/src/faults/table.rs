@@ -73,6 +73,8 @@ pub(crate) enum Action {
     Reset(ResetWhen),
     /// See [`Effect::CutResponse`].
     CutResponse,
+    /// See [`Effect::Garbled`].
+    Garbled,
     /// See [`Effect::Html`].
     Html(u16),
     /// See [`Effect::Empty`].
@@ -224,6 +226,7 @@ impl ActiveRule {
             Effect::Hang => Action::Hang,
             Effect::Reset(when) => Action::Reset(*when),
             Effect::CutResponse => Action::CutResponse,
+            Effect::Garbled => Action::Garbled,
             Effect::Html(status) => Action::Html(*status),
             Effect::Empty(status) => Action::Empty(*status),
             Effect::Reject(reject) => Action::Reject(*reject),

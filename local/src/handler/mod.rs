@@ -33,6 +33,9 @@ pub(crate) enum NoResponse {
     /// A fault rule resets the connection.
     #[error("the connection was reset by a fault rule")]
     Reset,
+    /// A fault rule sent bytes that are not HTTP.
+    #[error("the response was garbled by a fault rule")]
+    Garbled,
     /// The client did not send the whole body.
     #[error("the body of the request is incomplete: {0}")]
     IncompleteBody(#[from] hyper::Error),
@@ -106,6 +109,11 @@ async fn respond(
             connection.reset_when_dropped();
             in_flight.record_fault(request.record, "reset_before", None);
             return Err(NoResponse::Reset);
+        }
+        Action::Garbled => {
+            connection.write_garbage();
+            in_flight.record_fault(request.record, "garbled", None);
+            return Err(NoResponse::Garbled);
         }
         Action::Hang => {
             in_flight.record_fault(request.record, "hang", None);
