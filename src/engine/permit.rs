@@ -14,6 +14,7 @@ use crate::health::Health;
 use crate::schedule::backoff::Backoff;
 use crate::schedule::endpoint::{EndpointFailure, HEALTHY_COUNTED_MAX, UnansweredRequest};
 use crate::schedule::pool::Grant;
+use crate::schedule::service_errors::words;
 use crate::service::ApiError;
 use crate::target::Queue;
 use crate::target::queue::Throttling;
@@ -67,7 +68,7 @@ impl Permit {
         self.note_latency();
         let probe = self.probe.take().is_some();
         if self.shared.pool.with_endpoint(|endpoint, now| endpoint.on_answer(now, probe)) {
-            info!("CloudWatch Logs can be reached again");
+            report_end_of_pause();
         }
     }
 
@@ -88,7 +89,7 @@ impl Permit {
             Throttling::Account => endpoint.on_throttled(now, sent_at, probe),
         });
         if came_up {
-            info!("CloudWatch Logs can be reached again");
+            report_end_of_pause();
         }
         throttling
     }
@@ -105,7 +106,8 @@ impl Permit {
         let failure = EndpointFailure { wait, probe, unanswered };
         let pause = self.shared.pool.with_endpoint(|endpoint, now| endpoint.on_failure(now, failure));
         if pause.is_new && probe.is_none() {
-            warn!("delivery is paused for all targets: {why}; probing with one request at a time");
+            let words = words(why);
+            warn!("delivery is paused for all targets: {words}: {why}; probing with one request at a time");
         }
         pause.until
     }
@@ -139,13 +141,17 @@ impl Permit {
     }
 }
 
+fn report_end_of_pause() {
+    info!("delivery to all targets continues: CloudWatch Logs answered the probe");
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.shared.pool.end(self.grant.number, self.probe);
         if std::thread::panicking() {
             let name = self.queue().name();
             error!(
-                "{name}: internal error of cwl-sink: an attempt to send panicked; its events are abandoned"
+                "{name}: internal error in cwl-sink: an attempt to send panicked; its events are abandoned"
             );
         }
     }

@@ -1,23 +1,24 @@
-//! The worker pool: which target may send next.
+//! The pool: which target may send next.
 //!
-//! A sink has few workers and perhaps thousands of targets, and some targets are refused, or answer late, or never. If each
-//! worker simply took the next batch, a few silent targets would soon hold all workers until their requests time out, and
-//! all other targets would starve. So the pool decides who gets a worker, and for how long.
+//! A sink has few slots and perhaps thousands of targets. A slot is the right to have one request in flight. If each free
+//! slot took the next batch, a few silent targets would hold all slots until their requests time out, and all other targets
+//! would starve. So the pool decides who gets a slot, and for how long.
 //!
-//! A worker is a slot: the right to have one request in flight. A target that has a batch to send waits in one ready class.
-//! The first target of a class takes a free slot and gives its next batch one attempt.
+//! A target that has a batch to send waits in one ready class. The first target of a class takes a free slot and gives its
+//! next batch one attempt.
 //!
 //! Invariants:
 //!
 //! * A target sends one batch at its turn, however large its backlog is. The classes take turns as well.
-//! * Targets on trial (they failed, or had no answer yet) never take more than half of the slots, or one if there is only
-//!   one. The other half is free at once for healthy targets.
+//! * Targets of the classes New and Trial never take more than half of the slots, or one if there is only one. The other
+//!   half is free at once for healthy targets.
 //! * A slow request gives its slot up when a target waits for one, and ends in the slow lane. A request is slow when it is
 //!   `slow_after_ms` old, or much older than requests usually become. So targets that never answer hold no slot.
 //! * The slow lane is bounded in requests and in bytes. A target whose last answer was slow starts there and takes no slot.
 //!   When a request that becomes slow finds the lane full, the oldest request there is cancelled and tried again later.
-//! * Late targets (healthy but slow) may fill three quarters of the lane. When they find it fuller, the oldest request of a
-//!   target that had no answer is cancelled. Of the targets that fail and are slow, one may always send.
+//! * Late targets (healthy but slow) may fill three quarters of the lane. When they find it fuller, the oldest request there
+//!   that came from the class New, Trial or Slow is cancelled, once it is `slow_after_ms` old. One target of the class Slow
+//!   may send whenever the lane has room.
 //! * Requests in slots are never more than the limit of the endpoint. While the endpoint is paused, only its probe goes.
 
 use std::collections::VecDeque;
@@ -35,7 +36,7 @@ use crate::config::Config;
 use crate::sync::lock;
 use crate::target::{Queue, ReadyClass};
 
-/// Requests in the slow lane for each worker, and the least number of them.
+/// Requests in the slow lane for each slot, and the least number of them.
 const SLOW_LANE_PER_WORKER: usize = 8;
 const SLOW_LANE_MIN: usize = 32;
 /// The quarters of the slow lane that targets may fill whose last answer was slow: late targets, so that a quarter is left
@@ -50,8 +51,8 @@ const PROBE_CANDIDATES_MAX: usize = 64;
 /// See the module.
 #[derive(Debug)]
 pub struct Pool {
-    /// Guards the ready classes, the attempts and the endpoint. The lock of a queue may be taken under it, never the other
-    /// way. Nothing awaits while holding it.
+    /// Guards the ready classes, the attempts and the endpoint. The lock of a queue and that of the source of jitter may be
+    /// taken under it, never the other way. Nothing awaits while holding it.
     state: Mutex<State>,
     /// Something changed that may let a target send.
     changed: Notify,
@@ -301,7 +302,7 @@ impl Pool {
             return Err(NoRoomYet::UntilChange);
         }
         let oldest = state.attempts.oldest_in_slot(!any_slot_helps).ok_or(NoRoomYet::UntilChange)?;
-        self.is_due(oldest, state.latencies.slow_threshold(self.slow_after), now)?;
+        due_after(state.latencies.slow_threshold(self.slow_after), oldest, now)?;
         while !self.slow_lane_has_room(&state.attempts, self.slow_lane_max) {
             self.cancel_oldest(state, now, &ReadyClass::ALL)?;
         }
@@ -317,19 +318,20 @@ impl Pool {
         classes: &[ReadyClass],
     ) -> Result<(), NoRoomYet> {
         let oldest = state.attempts.oldest_in_slow_lane(classes).ok_or(NoRoomYet::UntilChange)?;
-        self.is_due(oldest, self.slow_after, now)?;
+        due_after(self.slow_after, oldest, now)?;
         state.attempts.cancel(oldest.number);
         Ok(())
-    }
-
-    fn is_due(&self, attempt: Oldest, age: Duration, now: Instant) -> Result<(), NoRoomYet> {
-        let due = attempt.begun_at + age;
-        if due > now { Err(NoRoomYet::Until(due)) } else { Ok(()) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
+}
+
+/// Returns an error until the attempt is as old as `age`.
+fn due_after(age: Duration, attempt: Oldest, now: Instant) -> Result<(), NoRoomYet> {
+    let due = attempt.begun_at + age;
+    if due > now { Err(NoRoomYet::Until(due)) } else { Ok(()) }
 }
 
 impl NoRoomYet {

@@ -49,6 +49,8 @@ const THROTTLED: &str = "throttled by CloudWatch Logs";
 const UNAVAILABLE: &str = "CloudWatch Logs cannot serve it at present";
 const DENIED: &str = "access denied by CloudWatch Logs";
 const REFUSED: &str = "refused by CloudWatch Logs";
+const CREDENTIALS: &str = "CloudWatch Logs does not accept the credentials";
+const CLOCK: &str = "CloudWatch Logs does not accept the time of the request";
 
 /// The errors that the sink knows.
 pub const SERVICE_ERRORS: &[ServiceError] = &[
@@ -57,22 +59,22 @@ pub const SERVICE_ERRORS: &[ServiceError] = &[
     row(
         "ResourceNotFoundException",
         Verdict::Create,
-        "its log group or stream is missing and could not be created",
+        "its log group or stream does not exist yet; see create_log_group and create_log_stream",
     ),
     row("AccessDeniedException", Verdict::Retry(Backoff::Short), DENIED),
     row("AccessDenied", Verdict::Retry(Backoff::Short), DENIED),
     row("LimitExceededException", Verdict::Retry(Backoff::Short), "a quota of the account is used up"),
-    row("UnrecognizedClientException", Verdict::Pause, REFUSED),
-    row("InvalidClientTokenId", Verdict::Pause, REFUSED),
-    row("ExpiredTokenException", Verdict::Pause, REFUSED),
-    row("ExpiredToken", Verdict::Pause, REFUSED),
-    row("MissingAuthenticationTokenException", Verdict::Pause, REFUSED),
-    row("MissingAuthenticationToken", Verdict::Pause, REFUSED),
-    row("IncompleteSignatureException", Verdict::Pause, REFUSED),
-    clock_row("InvalidSignatureException", Verdict::Pause, REFUSED),
-    clock_row("SignatureDoesNotMatch", Verdict::Pause, REFUSED),
-    clock_row("RequestExpired", Verdict::Pause, REFUSED),
-    clock_row("RequestTimeTooSkewed", Verdict::Pause, REFUSED),
+    row("UnrecognizedClientException", Verdict::Pause, CREDENTIALS),
+    row("InvalidClientTokenId", Verdict::Pause, CREDENTIALS),
+    row("ExpiredTokenException", Verdict::Pause, CREDENTIALS),
+    row("ExpiredToken", Verdict::Pause, CREDENTIALS),
+    row("MissingAuthenticationTokenException", Verdict::Pause, CREDENTIALS),
+    row("MissingAuthenticationToken", Verdict::Pause, CREDENTIALS),
+    row("IncompleteSignatureException", Verdict::Pause, CREDENTIALS),
+    clock_row("InvalidSignatureException", Verdict::Pause, CREDENTIALS),
+    clock_row("SignatureDoesNotMatch", Verdict::Pause, CREDENTIALS),
+    clock_row("RequestExpired", Verdict::Pause, CLOCK),
+    clock_row("RequestTimeTooSkewed", Verdict::Pause, CLOCK),
     row("ThrottlingException", Verdict::Throttle, THROTTLED),
     row("Throttling", Verdict::Throttle, THROTTLED),
     row("RequestLimitExceeded", Verdict::Throttle, THROTTLED),
@@ -105,11 +107,14 @@ pub fn classify(error: &ApiError) -> Verdict {
 pub fn words(error: &ApiError) -> &'static str {
     match (known(error), error.code.as_deref(), error.status, error.failure) {
         (Some(row), ..) => row.words,
+        (None, Some(code), ..) if code.starts_with("AccessDenied") => DENIED,
+        (None, Some(code), ..) if code.contains("Throttl") => THROTTLED,
         (None, _, Some(429), _) => THROTTLED,
         (None, _, Some(500..), _) => UNAVAILABLE,
         (None, Some(_), ..) => REFUSED,
         (None, None, _, Failure::TimedOut) => "no answer from CloudWatch Logs",
         (None, None, _, Failure::Connection) => "no connection to CloudWatch Logs",
+        (None, None, _, Failure::NotSent) => "no request could be made",
         (None, None, ..) => "no proper answer from CloudWatch Logs",
     }
 }
@@ -177,6 +182,8 @@ mod tests {
     fn an_operator_learns_that_access_is_denied_or_a_quota_used_up() {
         for (code, expected) in [
             ("AccessDeniedException", "access denied by CloudWatch Logs"),
+            ("AccessDeniedByPolicyException", "access denied by CloudWatch Logs"),
+            ("ThrottledException", "throttled by CloudWatch Logs"),
             ("LimitExceededException", "a quota of the account is used up"),
         ] {
             assert_eq!(words(&error(Failure::Answered, Some(code), Some(400))), expected);
@@ -189,6 +196,7 @@ mod tests {
             (Failure::Answered, None, Some(503), UNAVAILABLE),
             (Failure::TimedOut, None, None, "no answer from CloudWatch Logs"),
             (Failure::Connection, None, None, "no connection to CloudWatch Logs"),
+            (Failure::NotSent, None, None, "no request could be made"),
             (Failure::Answered, Some("OddException"), Some(400), REFUSED),
             (Failure::Unreadable, None, Some(200), "no proper answer from CloudWatch Logs"),
         ] {

@@ -3,6 +3,8 @@
 //! The SDK resolves credentials and endpoints, signs requests and reads answers. It does not serialize events: the body that
 //! the pushes wrote replaces the body of the SDK before the request is signed. It does not retry: every call is one attempt.
 
+use std::error::Error as StdError;
+use std::iter;
 use std::sync::{PoisonError, RwLock};
 
 use aws_config::{AppName, BehaviorVersion, Region};
@@ -10,10 +12,12 @@ use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::config::retry::RetryConfig;
 use aws_sdk_cloudwatchlogs::config::timeout::TimeoutConfig;
 use aws_sdk_cloudwatchlogs::config::{Credentials, StalledStreamProtectionConfig};
-use aws_sdk_cloudwatchlogs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_cloudwatchlogs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudwatchlogs::operation::put_log_events::PutLogEventsOutput;
+use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::interceptors::context::{
     AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
 };
@@ -68,12 +72,8 @@ impl AwsLogs {
             .connect_timeout(config.connect_timeout)
             .operation_attempt_timeout(config.request_timeout)
             .build();
-        let http_client = aws_smithy_http_client::Builder::new()
-            .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc))
-            .pool_idle_timeout(CONNECTION_IDLE_MAX)
-            .build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http_client)
+            .http_client(http_client())
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
@@ -198,6 +198,21 @@ impl Intercept for Serialized {
     }
 }
 
+/// The HTTP client of the SDK, except that it closes connections that were idle for [`CONNECTION_IDLE_MAX`].
+///
+/// `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` apply, as in the SDK's own client.
+fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = aws_smithy_http_client::Connector::builder()
+            .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc))
+            .proxy_config(ProxyConfig::from_env())
+            .pool_idle_timeout(CONNECTION_IDLE_MAX);
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        connector.build()
+    })
+}
+
 fn rejected_events(output: &PutLogEventsOutput) -> RejectedEvents {
     let Some(info) = output.rejected_log_events_info() else { return RejectedEvents::default() };
     let index = |value: Option<i32>| value.map(|value| usize::try_from(value).unwrap_or(0));
@@ -210,7 +225,7 @@ fn rejected_events(output: &PutLogEventsOutput) -> RejectedEvents {
 
 fn api_error<E>(error: SdkError<E, HttpResponse>) -> ApiError
 where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
     let status = error.raw_response().map(|response| response.status().as_u16());
     let code = error.as_service_error().and_then(|error| error.code()).map(str::to_owned);
@@ -222,8 +237,7 @@ where
         SdkError::DispatchFailure(failure) if failure.is_io() || failure.as_other().is_some() => {
             Failure::Connection
         }
-        // An answer that is not HTTP is another failure without a kind.
-        SdkError::DispatchFailure(failure) if failure.is_other() => Failure::Unreadable,
+        SdkError::DispatchFailure(_) if is_not_http(&error) => Failure::Unreadable,
         SdkError::ResponseError(_) => Failure::Unreadable,
         _ => Failure::NotSent,
     };
@@ -231,7 +245,25 @@ where
     let message = match text {
         Some(text) => text.to_owned(),
         None if code.is_some() => "the service sent no message".to_owned(),
-        None => DisplayErrorContext(&error).to_string(),
+        None => texts(&error),
     };
-    ApiError { failure, code, status, message }
+    ApiError { failure, code, status, message: message.replace(['\n', '\r'], " ") }
+}
+
+/// The error and its sources, from the outermost to the innermost.
+fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    iter::successors(Some(error), |&error| error.source())
+}
+
+/// Returns whether something answered that does not speak HTTP. The SDK gives such a failure no kind of its own, and
+/// failures to find credentials neither.
+fn is_not_http(error: &(dyn StdError + 'static)) -> bool {
+    chain(error).filter_map(|error| error.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse)
+}
+
+/// The texts of the error and of its sources.
+fn texts(error: &(dyn StdError + 'static)) -> String {
+    let mut texts: Vec<String> = chain(error).map(ToString::to_string).collect();
+    texts.dedup();
+    texts.join(": ")
 }

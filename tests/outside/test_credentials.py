@@ -56,8 +56,14 @@ def credentials_file(path, secret):
     path.write_text(f"[default]\naws_access_key_id = test\naws_secret_access_key = {secret}\n")
 
 
-@pytest.mark.parametrize("before", ["missing", "wrong"])
-def test_a_credentials_file_that_is_replaced_is_seen(cwl_local, group, tmp_path, before):
+@pytest.mark.parametrize(
+    "before, words",
+    [
+        ("missing", "no request could be made"),
+        ("wrong", "CloudWatch Logs does not accept the credentials"),
+    ],
+)
+def test_a_credentials_file_that_is_replaced_is_seen(cwl_local, group, tmp_path, before, words):
     file = tmp_path / "credentials"
     if before == "wrong":
         credentials_file(file, "not-the-secret")
@@ -65,7 +71,7 @@ def test_a_credentials_file_that_is_replaced_is_seen(cwl_local, group, tmp_path,
     process = start(cwl_local, group, environment)
     waiting = process.stdout.readline()
     assert waiting.startswith("waiting 1 "), waiting
-    assert "delivery is paused for all targets" in waiting, "the operator must learn the reason"
+    assert f"delivery is paused for all targets: {words}" in waiting, "the operator must learn the reason"
     credentials_file(file, "test")
     assert end(process) == "delivered 1"
 
