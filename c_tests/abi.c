@@ -35,6 +35,8 @@ static void set_known_last_error(void)
 static void the_library_has_the_versions_of_its_header(void)
 {
     CHECK_EQUAL(CWL_ABI_VERSION, cwl_abi_version());
+    /* Another major version breaks every program that is linked with the library. */
+    CHECK_EQUAL(0, CWL_ABI_MAJOR);
     int major, minor, patch;
     CHECK(sscanf(cwl_version(), "%d.%d.%d", &major, &minor, &patch) == 3);
 }

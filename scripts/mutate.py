@@ -100,9 +100,9 @@ def run_unit_tests(module):
     if isinstance(run, tuple):
         return run
     failures = re.findall(r"^test (\S+) \.\.\. FAILED|^    (\S+)$", run.stdout, re.MULTILINE)
-    if run.returncode != 0:
+    if failures:
         return "unit test", ", ".join(sorted({one or other for one, other in failures}))
-    return "missed", ""
+    return ("missed", "") if run.returncode == 0 else ("failed without a test", run.stdout[-2000:])
 
 
 def try_mutation(mutation, seeds):

@@ -22,7 +22,7 @@ pub struct BatchFinalizer {
     acked: bool,
     events: usize,
     message_bytes: usize,
-    /// One token for each event, in the order of the events in the request.
+    /// One token for each event, in the order pushed, until they are put in order of time.
     tokens: Vec<u64>,
     /// The ranges of their sources that the events cover. Adjacent ranges are joined.
     ranges: Vec<SourceRange>,
@@ -155,6 +155,8 @@ impl BatchFinalizer {
             charge.shrink_to(self.ack_bytes());
             Arc::new(charge)
         });
+        // From here on nothing is left for `drop` to finalize, even if this panics.
+        self.events = 0;
         let (tokens, ranges) = (std::mem::take(&mut self.tokens), std::mem::take(&mut self.ranges));
         let mut begin = 0;
         let mut read_again = false;
@@ -182,7 +184,6 @@ impl BatchFinalizer {
             }
             begin = *end;
         }
-        self.events = 0;
         if !read_again {
             ranges.into_iter().for_each(SourceRange::finalize);
         }
