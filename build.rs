@@ -38,17 +38,21 @@ const MANUAL: &str = "\
  *           input of the host, such as a file; the sink keeps its offset. An ack is the outcome of one event.
  * Errors    A function that can fail returns a cwl_status, or minus a cwl_status where it returns a number. Then
  *           cwl_last_error() returns a sentence about it, in the same thread. The library writes nothing to stdout
- *           or stderr, installs no signal handler and sets no environment variable.
+ *           or stderr and sets no environment variable.
+ * Signals   The library installs no signal handler. One exception: a profile with `credential_process` starts a child
+ *           process. Where pidfd_open cannot be used for it (Linux before 5.10), tokio installs a handler of SIGCHLD.
  * Threads   Any thread may use a handle, several at the same time; each exception is named where it applies. The
  *           library's own threads are named \"cwl-sink\" and block every signal. After cwl_shutdown has returned,
- *           the sink has no thread and calls nobody back. The exceptions are a callback and a look-up of a host name
- *           that began before and have not returned yet.
+ *           the sink has no thread and calls nobody back. The exceptions are a callback, a look-up of a host name, and
+ *           an access to the disk that began before and have not returned yet.
+ *           The child of a fork has none of the sink's threads: open a sink after the fork, and use no handle from
+ *           before it. A host that waits for any child (waitpid(-1)) may take the status of `credential_process`.
  * Blocking  These functions wait; no other function does:
  *           - cwl_flush and cwl_poll_acks, at most for their time-out;
  *           - cwl_shutdown, at most for its time-out and 500 ms more;
  *           - cwl_push_event, cwl_push_events and cwl_target_push, only with when_full=block, at most block_timeout_ms
  *             for each event;
- *           - cwl_sink_open, for the instance's metadata service;
+ *           - cwl_sink_open, for the disk and the instance's metadata service;
  *           - cwl_source_open, for the disk;
  *           - cwl_set_log_callback, for the callback that was set before;
  *           - cwl_sink_free, for at most 500 ms.

@@ -24,17 +24,21 @@
  *           input of the host, such as a file; the sink keeps its offset. An ack is the outcome of one event.
  * Errors    A function that can fail returns a cwl_status, or minus a cwl_status where it returns a number. Then
  *           cwl_last_error() returns a sentence about it, in the same thread. The library writes nothing to stdout
- *           or stderr, installs no signal handler and sets no environment variable.
+ *           or stderr and sets no environment variable.
+ * Signals   The library installs no signal handler. One exception: a profile with `credential_process` starts a child
+ *           process. Where pidfd_open cannot be used for it (Linux before 5.10), tokio installs a handler of SIGCHLD.
  * Threads   Any thread may use a handle, several at the same time; each exception is named where it applies. The
  *           library's own threads are named "cwl-sink" and block every signal. After cwl_shutdown has returned,
- *           the sink has no thread and calls nobody back. The exceptions are a callback and a look-up of a host name
- *           that began before and have not returned yet.
+ *           the sink has no thread and calls nobody back. The exceptions are a callback, a look-up of a host name, and
+ *           an access to the disk that began before and have not returned yet.
+ *           The child of a fork has none of the sink's threads: open a sink after the fork, and use no handle from
+ *           before it. A host that waits for any child (waitpid(-1)) may take the status of `credential_process`.
  * Blocking  These functions wait; no other function does:
  *           - cwl_flush and cwl_poll_acks, at most for their time-out;
  *           - cwl_shutdown, at most for its time-out and 500 ms more;
  *           - cwl_push_event, cwl_push_events and cwl_target_push, only with when_full=block, at most block_timeout_ms
  *             for each event;
- *           - cwl_sink_open, for the instance's metadata service;
+ *           - cwl_sink_open, for the disk and the instance's metadata service;
  *           - cwl_source_open, for the disk;
  *           - cwl_set_log_callback, for the callback that was set before;
  *           - cwl_sink_free, for at most 500 ms.
@@ -158,7 +162,9 @@ typedef enum cwl_outcome {
      */
     CWL_DROPPED = 2,
     /**
-     * The event was unsent when the sink was shut down.
+     * The library does not know that the event arrived: no attempt had succeeded at the shutdown, or the library
+     * had an internal error. A request whose answer was still missing may have arrived, so an event that is sent
+     * again may be there twice.
      */
     CWL_ABANDONED = 3,
 } cwl_outcome;
@@ -279,7 +285,8 @@ typedef struct cwl_event {
     /**
      * Milliseconds since the Unix epoch, at most 14 days ago and at most 2 hours ahead: the limits of
      * `PutLogEvents`. 0 means no timestamp: the event takes the last timestamp that was pushed to the same
-     * target, or else the time of the call.
+     * target if CloudWatch Logs still accepts it, or else the time of the call. Metrics (EMF) count as a target of
+     * their own.
      */
     int64_t timestamp_ms;
     /**
@@ -345,12 +352,15 @@ typedef struct cwl_stats_snapshot {
      */
     uint64_t rejected_events;
     /**
-     * Events that were given up: not retryable, tried for `retry_max_age_ms`, or the oldest when there was no
-     * room (`when_full=drop_oldest`).
+     * Events that the library gave up: the service will never take their request, they were tried for
+     * `retry_max_age_ms`, or they were the oldest when there was no room (`when_full=drop_oldest`, and metrics
+     * always).
      */
     uint64_t dropped_events;
     /**
-     * Events that were unsent at the shutdown.
+     * Events of which the library does not know that they arrived: no attempt had succeeded at the shutdown, or
+     * the library had an internal error. A request whose answer was still missing may have arrived, so an event
+     * that is sent again may be there twice.
      */
     uint64_t abandoned_events;
     /**
@@ -358,7 +368,8 @@ typedef struct cwl_stats_snapshot {
      */
     uint64_t pending_events;
     /**
-     * Gauge: bytes of memory reserved for events, never more than `buffer_max_bytes`.
+     * Gauge: bytes of memory reserved for events, and for acks that were not fetched. Never more than
+     * `buffer_max_bytes`.
      */
     uint64_t buffered_bytes;
     /**
@@ -413,7 +424,7 @@ typedef struct cwl_stats_snapshot {
      */
     uint64_t requests_slow;
     /**
-     * Requests that were answered with throttling.
+     * Requests that were answered with throttling. Requests to create a group or a stream count too.
      */
     uint64_t requests_throttled;
 } cwl_stats_snapshot;
@@ -460,7 +471,8 @@ typedef struct cwl_ack {
  * callback runs, so it should return quickly. It must not throw.
  *
  * It may push events, and a push never blocks there. Calls that wait for the library (`cwl_flush`,
- * `cwl_shutdown`, `cwl_sink_open`) return `CWL_ERR_IN_CALLBACK` there.
+ * `cwl_shutdown`, `cwl_sink_open`, `cwl_poll_acks` with a time-out) and `cwl_set_log_callback` return
+ * `CWL_ERR_IN_CALLBACK` there.
  */
 typedef void (*cwl_ack_callback)(const struct cwl_ack *acks, size_t count, void *user);
 
@@ -472,7 +484,8 @@ typedef void (*cwl_ack_callback)(const struct cwl_ack *acks, size_t count, void 
  * library holds a lock. It must not throw. A call that does not return in time may outlive `cwl_shutdown`.
  *
  * It may push events; these pushes make no log messages. Calls that wait for the library (`cwl_flush`,
- * `cwl_shutdown`, `cwl_sink_open`) and `cwl_set_log_callback` return `CWL_ERR_IN_CALLBACK` there.
+ * `cwl_shutdown`, `cwl_sink_open`, `cwl_poll_acks` with a time-out) and `cwl_set_log_callback` return
+ * `CWL_ERR_IN_CALLBACK` there.
  */
 typedef void (*cwl_log_callback)(int32_t level, const char *message, void *user);
 
@@ -614,8 +627,8 @@ const char *cwl_status_name(int32_t status);
 const char *cwl_version(void);
 
 /**
- * Returns the library's `CWL_ABI_VERSION`. A host whose header has a higher number needs a newer library. Any
- * thread.
+ * Returns the library's `CWL_ABI_VERSION`. A host that uses an addition of a later version needs a library of
+ * that version. Any thread.
  */
 uint32_t cwl_abi_version(void);
 
@@ -637,8 +650,8 @@ const char *cwl_last_error(void);
 struct cwl_config *cwl_config_new(void);
 
 /**
- * Sets one option. `key` and `value` are text in UTF-8 that ends in NUL; the library copies both. The README
- * lists the options with their bounds and defaults. Does not block.
+ * Sets one option. `key` and `value` are text in UTF-8 that ends in NUL; the library copies both.
+ * docs/CONFIGURATION.md lists all options with their bounds and defaults. Does not block.
  *
  * Returns `CWL_ERR_CONFIG` when no option has this key, or when the option does not allow the value.
  * `cwl_last_error` then names the key, the value and what is allowed. The configuration stays as it was.
@@ -660,14 +673,17 @@ void cwl_config_free(struct cwl_config *config);
  * Starts `worker_threads` threads. Later the sink starts up to 16 more for work that can only block, such as
  * looking up a host name. All of them block every signal.
  *
- * Blocks only when the options, the environment and the profile name no region. The sink then asks the instance's
- * metadata service for the region, which takes some seconds at most. Any thread, but not inside a callback.
+ * Blocks on the disk: it reads AWS's configuration files, and creates and locks `state_dir`. When the options, the
+ * environment and the profile name no region, it also asks the instance's metadata service, which takes some
+ * seconds at most. Any thread, but not inside a callback.
  *
  * Returns one of these errors, and sets `*sink` to NULL:
  * - `CWL_ERR_CONFIG`: options contradict each other.
  * - `CWL_ERR_OPEN`: no region was found, or a thread could not be started.
  * - `CWL_ERR_STATE`: the folder `state_dir` cannot be used.
  * - `CWL_ERR_IN_CALLBACK`: the call was made inside a callback.
+ * - `CWL_ERR_INVALID_ARGUMENT`: `sink` is NULL, or `config` is no configuration.
+ * - `CWL_ERR_INTERNAL`: the library had an internal error.
  */
 enum cwl_status cwl_sink_open(const struct cwl_config *config,
                               struct cwl_sink **sink);
@@ -825,8 +841,9 @@ enum cwl_status cwl_stats(struct cwl_sink *sink, struct cwl_stats_snapshot *stat
  * - `batches_in_flight`, `in_slow_lane`: the requests.
  * - `accepted_events`, `accepted_bytes`, `delivered_events`, `rejected_events`, `dropped_events`,
  *   `abandoned_events`: the statistics of the target.
- * - `last_error`: an object while the target fails, else null. Its members are `code`, `status`, `message` and
- *   `at_ms`, in milliseconds since the Unix epoch.
+ * - `last_error`: the error of the last failed attempt; null once a batch of the target is final and none has
+ *   failed since. It may be set although `breaker` is `closed`: while all targets are paused or the account is
+ *   throttled. Its members are `code`, `status`, `message` and `at_ms`, in milliseconds since the Unix epoch.
  * - `next_attempt_in_ms`: milliseconds until the next attempt while the breaker is open, else null.
  */
 enum cwl_status cwl_stats_json(struct cwl_sink *sink,
@@ -842,16 +859,21 @@ void cwl_string_free(char *text);
  * from now on, never two. Events that were accepted before have no ack, so register the callback before the first
  * push.
  *
- * Starts one thread. Acks that the callback has not been given yet count towards `buffer_max_bytes`.
+ * Starts one thread. Does not block. Any thread. Acks that the callback has not been given yet count towards
+ * `buffer_max_bytes`.
+ *
+ * `callback` must not be NULL and cannot be replaced. `user` must stay valid until `cwl_shutdown` has returned and
+ * no call is running.
  *
  * Before `cwl_shutdown` returns, the callback is given the acks of all events, abandoned ones included. Its time
- * for them ends 100 ms after the time-out of the shutdown:
+ * for them ends with the time-out of the shutdown, but not before 100 ms after the sink's other threads have
+ * ended: at the latest 400 ms after the time-out.
  * - No new call begins after that. The acks that are left are only counted in `cwl_stats`.
  * - A call that is running then has another 50 ms to return. If it does not, this one call goes on after
  *   `cwl_shutdown`.
  *
  * Returns one of these errors:
- * - `CWL_ERR_INVALID_ARGUMENT`: the sink has an ack callback already, or its acks are polled.
+ * - `CWL_ERR_INVALID_ARGUMENT`: `callback` is NULL, the sink has an ack callback already, or its acks are polled.
  * - `CWL_ERR_CLOSED`: the sink is shut down.
  * - `CWL_ERR_OPEN`: the thread could not be started.
  */
@@ -863,9 +885,11 @@ enum cwl_status cwl_set_ack_callback(struct cwl_sink *sink,
  * Takes up to `capacity` acks into the array `acks`. Set the `struct_size` of the first element to
  * `sizeof(cwl_ack)` before the call.
  *
- * Waits for the first ack, for at most `timeout_ms` milliseconds. A negative number means no limit. Returns the
- * number of acks that were taken; 0 means that the time-out ended first. On an error it returns minus the
- * `cwl_status`.
+ * Waits for the first ack, for at most `timeout_ms` milliseconds. A negative number means no limit.
+ *
+ * Returns the number of acks that were taken. 0 means that the time-out ended first, that `capacity` is 0, or that
+ * the sink is shut down and no acks are left: then the call does not wait. A thread that polls without a limit
+ * must end when it gets 0. On an error the call returns minus the `cwl_status`.
  *
  * Acks begin with the first call of `cwl_poll_acks` or `cwl_ack_fd`: one for each event that is accepted from
  * then on, never two. Events that were accepted before have no ack, so make the first call before the first push,
@@ -894,7 +918,12 @@ int cwl_ack_fd(struct cwl_sink *sink);
  * `cwl_log_level`) and more severe ones. NULL ends the messages. Without a callback the library says nothing: it
  * never writes to stdout or stderr.
  *
- * Blocks until the callback that was set before is no longer running. Any thread, but not inside a callback.
+ * Blocks, without a time-out, until every running call of the old callback has returned; then the old `user` may
+ * be freed. Any thread, but not inside a callback.
+ *
+ * Returns one of these errors:
+ * - `CWL_ERR_INVALID_ARGUMENT`: `level` is not 1 to 5, and `callback` is not NULL.
+ * - `CWL_ERR_IN_CALLBACK`: the call was made inside a callback.
  */
 enum cwl_status cwl_set_log_callback(int32_t level,
                                      cwl_log_callback callback,

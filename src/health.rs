@@ -6,7 +6,8 @@
 pub enum Health {
     /// The service took a batch of the target, and its last batch did not fail.
     Healthy,
-    /// No batch of the target was taken or refused yet.
+    /// The service has not taken a batch of the target yet, and its last batch did not fail. A batch that is refused for
+    /// good counts as neither.
     Unknown,
     /// The last batch of the target failed.
     Failing,

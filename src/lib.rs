@@ -29,7 +29,7 @@
 //!                     │  the batch is sealed: it is full, older than flush_interval_ms, or flushed
 //!                   schedule::pool ── targets take turns; the endpoint and the rate limiter say how much may go out
 //!                     │  a permit: the right to have one request in flight
-//!                   engine::sender ── one attempt, never a wait
+//!                   engine::sender ── one attempt, never a back-off
 //!                     │
 //!                   service ── PutLogEvents
 //!           failed ───┴─── final

@@ -30,17 +30,6 @@ pub(super) enum Value {
 }
 
 impl Kind {
-    /// The name of the kind: `text`, `secret`, `bool`, `integer` or `choice`.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Kind::Text(_) => "text",
-            Kind::Secret => "secret",
-            Kind::Bool => "bool",
-            Kind::Integer(..) | Kind::OneOf(_) => "integer",
-            Kind::Choice(_) => "choice",
-        }
-    }
-
     /// The allowed values in words.
     pub fn allowed(&self) -> String {
         match self {

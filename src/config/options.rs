@@ -86,7 +86,7 @@ options! {
         "AWS region, such as `eu-central-1`. Default: `AWS_REGION`, the profile, or the metadata of the instance.";
         region: Option<String> = Some;
     "endpoint_url": Text(check_endpoint), "",
-        "Endpoint to use instead of that of the region, such as a VPC endpoint or a test server. Plain HTTP is used only when the URL begins with `http://`.";
+        "Endpoint to use instead of that of the region, such as a VPC endpoint or a test server. Default: `AWS_ENDPOINT_URL_CLOUDWATCH_LOGS`, `AWS_ENDPOINT_URL`, or `endpoint_url` of the profile. Log events go over plain HTTP only when this URL begins with `http://`.";
         endpoint_url: Option<String> = |v: String| Some(v.trim_end_matches('/').to_owned());
     "profile": Text(any_text), "",
         "Profile of the AWS configuration files. Credentials and region are read from it.";
@@ -125,13 +125,13 @@ options! {
         "The longest time that an event waits for others before its batch is sent.";
         flush_interval: Duration = Duration::from_millis;
     "buffer_max_bytes": Integer(256 * KIB, 1024 * 1024 * MIB), "67108864",
-        "The most memory for events, over all targets: waiting, compressed, in flight, and kept for a retry. Half of it is reserved for healthy targets.";
+        "The most memory for events, over all targets: waiting, compressed, in flight, and kept for a retry. A push to a target that fails is refused when it would take the used memory beyond half. A target without an answer so far gets little beyond that half.";
         buffer_max_bytes: usize = size;
     "target_buffer_max_bytes": Integer(64 * KIB, 1024 * 1024 * MIB), "16777216",
         "The most of that memory for one target. The default is lowered to `buffer_max_bytes` if that is less.";
         target_buffer_max_bytes: usize = size;
     "when_full": Choice(&["block", "reject", "drop_oldest"]), "reject",
-        "Behaviour of a push when there is no room: wait for room (`block`), return `CWL_ERR_FULL` at once (`reject`), or drop the oldest events (`drop_oldest`).";
+        "Behaviour of a push when there is no room: wait for room (`block`), return `CWL_ERR_FULL` at once (`reject`), or drop the oldest events (`drop_oldest`). With `drop_oldest` a push still returns `CWL_ERR_FULL` when dropping would not make the room.";
         when_full: WhenFull = |v| match v { "block" => WhenFull::Block, "reject" => WhenFull::Reject, _ => WhenFull::DropOldest, };
     "block_timeout_ms": Integer(1, 86_400_000), "60000",
         "The longest wait of a push with `when_full=block`. After it the push returns `CWL_ERR_FULL`.";
@@ -140,7 +140,7 @@ options! {
         "Treatment of a message of more than 1,048,550 bytes: cut it, so that it ends in `[Truncated...]`; send it in several events; or refuse it with `CWL_ERR_TOO_LARGE`.";
         oversize: Oversize = |v| match v { "truncate" => Oversize::Truncate, "split" => Oversize::Split, _ => Oversize::Reject, };
     "emf": Choice(&["auto", "always", "never"]), "auto",
-        "Messages that are sent as embedded metric format: those that look like it, all, or none. They go out in requests of their own. When there is no room, the oldest of them are dropped, whatever `when_full` says.";
+        "Messages that are sent as embedded metric format: those that begin with `{` and contain `\"CloudWatchMetrics\"` (`auto`), all, or none. They go out in requests of their own. When there is no room, the oldest waiting metrics are dropped first. If that is not enough, `when_full` decides.";
         emf: Emf = |v| match v { "auto" => Emf::Auto, "always" => Emf::Always, _ => Emf::Never, };
     "retry_max_age_ms": Integer(0, 1_210_200_000), "1210200000",
         "The longest time that a batch is tried, from its first attempt on. After it the batch is dropped. The default and the maximum is 14 days and 10 minutes: after that the service would refuse the age of the events.";

@@ -1,7 +1,7 @@
 //! The creation of groups and streams that are missing.
 //!
 //! One creation at a time runs in each group. The attempt that met the missing group first creates it. Other targets of the
-//! group are parked, without a worker, until that is done.
+//! group are parked, without a slot, until that is done.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A batch that is out of its queue, in the hands of a worker.
+//! A batch that is out of its queue, in the hands of an attempt.
 //!
 //! The batch comes back in exactly one way: finalized, requeued for another attempt, or parked. When it is dropped without
 //! that, by a panic or a cancelled task, its events are finalized as abandoned.
@@ -67,7 +67,10 @@ impl InFlight {
         let Some(batch) = self.batch.take() else { return };
         let events = batch.events();
         self.finalize(batch, Reason::NotRetryable, why);
-        warn!("{}: {events} events are dropped, since they cannot be retried: {why}", self.queue.name());
+        warn!(
+            "{}: {events} events are lost: CloudWatch Logs will never accept their request: {why}",
+            self.queue.name()
+        );
     }
 
     /// Requeues a batch that failed, for another attempt after a back-off. Finalizes it instead when it was tried for too

@@ -129,12 +129,17 @@ impl Engine {
     fn full(&self, queue: &Queue) -> PushError {
         let shared = &*self.shared;
         // A failing target has its share. The batches of others are not sent early for its sake.
-        let fails = queue.health() == Health::Failing;
-        if !fails && !shared.stats.is_sending() && shared.pool.is_empty() {
+        let health = queue.health();
+        if health != Health::Failing && !shared.stats.is_sending() && shared.pool.is_empty() {
             shared.timers.flush_all();
         }
-        let (limit, held) = (shared.config.buffer_max_bytes, queue.buffered_bytes());
-        PushError::Full { buffered: shared.budget.used(), limit, held }
+        PushError::Full {
+            buffered: shared.budget.used(),
+            limit: shared.config.buffer_max_bytes,
+            held: queue.buffered_bytes(),
+            target_limit: shared.config.target_buffer_max_bytes,
+            is_healthy: health == Health::Healthy,
+        }
     }
 
     /// Drops the oldest batch of another target, for a target that has nothing left to drop. The target with the most

@@ -35,9 +35,10 @@ pub enum PushError {
     #[error("{0}")]
     BadName(String),
     #[error(
-        "no room: {buffered} of {limit} bytes (buffer_max_bytes) are taken, {held} of them by this target"
+        "no room: all targets hold {buffered} of {limit} bytes (buffer_max_bytes), this target {held} of {target_limit} \
+         (target_buffer_max_bytes){}", if *is_healthy { "" } else { "; it has not delivered lately, so it gets less" }
     )]
-    Full { buffered: usize, limit: usize, held: usize },
+    Full { buffered: usize, limit: usize, held: usize, target_limit: usize, is_healthy: bool },
     #[error("the sink is shut down")]
     Closed,
 }

@@ -27,7 +27,8 @@ const CALLBACK_ACKS_MAX: usize = 1024;
 /// callback runs, so it should return quickly. It must not throw.
 ///
 /// It may push events, and a push never blocks there. Calls that wait for the library (`cwl_flush`,
-/// `cwl_shutdown`, `cwl_sink_open`) return `CWL_ERR_IN_CALLBACK` there.
+/// `cwl_shutdown`, `cwl_sink_open`, `cwl_poll_acks` with a time-out) and `cwl_set_log_callback` return
+/// `CWL_ERR_IN_CALLBACK` there.
 pub type cwl_ack_callback =
     Option<unsafe extern "C" fn(acks: *const cwl_ack, count: usize, user: *mut c_void)>;
 
@@ -35,16 +36,21 @@ pub type cwl_ack_callback =
 /// from now on, never two. Events that were accepted before have no ack, so register the callback before the first
 /// push.
 ///
-/// Starts one thread. Acks that the callback has not been given yet count towards `buffer_max_bytes`.
+/// Starts one thread. Does not block. Any thread. Acks that the callback has not been given yet count towards
+/// `buffer_max_bytes`.
+///
+/// `callback` must not be NULL and cannot be replaced. `user` must stay valid until `cwl_shutdown` has returned and
+/// no call is running.
 ///
 /// Before `cwl_shutdown` returns, the callback is given the acks of all events, abandoned ones included. Its time
-/// for them ends 100 ms after the time-out of the shutdown:
+/// for them ends with the time-out of the shutdown, but not before 100 ms after the sink's other threads have
+/// ended: at the latest 400 ms after the time-out.
 /// - No new call begins after that. The acks that are left are only counted in `cwl_stats`.
 /// - A call that is running then has another 50 ms to return. If it does not, this one call goes on after
 ///   `cwl_shutdown`.
 ///
 /// Returns one of these errors:
-/// - `CWL_ERR_INVALID_ARGUMENT`: the sink has an ack callback already, or its acks are polled.
+/// - `CWL_ERR_INVALID_ARGUMENT`: `callback` is NULL, the sink has an ack callback already, or its acks are polled.
 /// - `CWL_ERR_CLOSED`: the sink is shut down.
 /// - `CWL_ERR_OPEN`: the thread could not be started.
 #[unsafe(no_mangle)]
@@ -85,9 +91,11 @@ impl Host {
 /// Takes up to `capacity` acks into the array `acks`. Set the `struct_size` of the first element to
 /// `sizeof(cwl_ack)` before the call.
 ///
-/// Waits for the first ack, for at most `timeout_ms` milliseconds. A negative number means no limit. Returns the
-/// number of acks that were taken; 0 means that the time-out ended first. On an error it returns minus the
-/// `cwl_status`.
+/// Waits for the first ack, for at most `timeout_ms` milliseconds. A negative number means no limit.
+///
+/// Returns the number of acks that were taken. 0 means that the time-out ended first, that `capacity` is 0, or that
+/// the sink is shut down and no acks are left: then the call does not wait. A thread that polls without a limit
+/// must end when it gets 0. On an error the call returns minus the `cwl_status`.
 ///
 /// Acks begin with the first call of `cwl_poll_acks` or `cwl_ack_fd`: one for each event that is accepted from
 /// then on, never two. Events that were accepted before have no ack, so make the first call before the first push,

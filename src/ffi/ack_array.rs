@@ -19,7 +19,9 @@ pub enum cwl_outcome {
     CWL_REJECTED = 1,
     /// The library gave the event up.
     CWL_DROPPED = 2,
-    /// The event was unsent when the sink was shut down.
+    /// The library does not know that the event arrived: no attempt had succeeded at the shutdown, or the library
+    /// had an internal error. A request whose answer was still missing may have arrived, so an event that is sent
+    /// again may be there twice.
     CWL_ABANDONED = 3,
 }
 

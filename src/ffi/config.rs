@@ -30,8 +30,8 @@ pub extern "C" fn cwl_config_new() -> *mut cwl_config {
     catch_panic(|| into_handle(Config::default())).unwrap_or(std::ptr::null_mut())
 }
 
-/// Sets one option. `key` and `value` are text in UTF-8 that ends in NUL; the library copies both. The README
-/// lists the options with their bounds and defaults. Does not block.
+/// Sets one option. `key` and `value` are text in UTF-8 that ends in NUL; the library copies both.
+/// docs/CONFIGURATION.md lists all options with their bounds and defaults. Does not block.
 ///
 /// Returns `CWL_ERR_CONFIG` when no option has this key, or when the option does not allow the value.
 /// `cwl_last_error` then names the key, the value and what is allowed. The configuration stays as it was.

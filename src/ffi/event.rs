@@ -26,7 +26,8 @@ pub struct cwl_event {
     pub log_stream: *const c_char,
     /// Milliseconds since the Unix epoch, at most 14 days ago and at most 2 hours ahead: the limits of
     /// `PutLogEvents`. 0 means no timestamp: the event takes the last timestamp that was pushed to the same
-    /// target, or else the time of the call.
+    /// target if CloudWatch Logs still accepts it, or else the time of the call. Metrics (EMF) count as a target of
+    /// their own.
     pub timestamp_ms: i64,
     /// The message: any bytes, NUL included. Bytes that are not UTF-8 become U+FFFD.
     pub message: *const c_char,

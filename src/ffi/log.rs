@@ -40,7 +40,8 @@ pub enum cwl_log_level {
 /// library holds a lock. It must not throw. A call that does not return in time may outlive `cwl_shutdown`.
 ///
 /// It may push events; these pushes make no log messages. Calls that wait for the library (`cwl_flush`,
-/// `cwl_shutdown`, `cwl_sink_open`) and `cwl_set_log_callback` return `CWL_ERR_IN_CALLBACK` there.
+/// `cwl_shutdown`, `cwl_sink_open`, `cwl_poll_acks` with a time-out) and `cwl_set_log_callback` return
+/// `CWL_ERR_IN_CALLBACK` there.
 pub type cwl_log_callback =
     Option<unsafe extern "C" fn(level: i32, message: *const c_char, user: *mut c_void)>;
 
@@ -65,7 +66,12 @@ static MAX_LEVEL: AtomicU8 = AtomicU8::new(0);
 /// `cwl_log_level`) and more severe ones. NULL ends the messages. Without a callback the library says nothing: it
 /// never writes to stdout or stderr.
 ///
-/// Blocks until the callback that was set before is no longer running. Any thread, but not inside a callback.
+/// Blocks, without a time-out, until every running call of the old callback has returned; then the old `user` may
+/// be freed. Any thread, but not inside a callback.
+///
+/// Returns one of these errors:
+/// - `CWL_ERR_INVALID_ARGUMENT`: `level` is not 1 to 5, and `callback` is not NULL.
+/// - `CWL_ERR_IN_CALLBACK`: the call was made inside a callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_set_log_callback(
     level: i32,

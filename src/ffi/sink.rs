@@ -52,14 +52,17 @@ impl Handle for cwl_sink {
 /// Starts `worker_threads` threads. Later the sink starts up to 16 more for work that can only block, such as
 /// looking up a host name. All of them block every signal.
 ///
-/// Blocks only when the options, the environment and the profile name no region. The sink then asks the instance's
-/// metadata service for the region, which takes some seconds at most. Any thread, but not inside a callback.
+/// Blocks on the disk: it reads AWS's configuration files, and creates and locks `state_dir`. When the options, the
+/// environment and the profile name no region, it also asks the instance's metadata service, which takes some
+/// seconds at most. Any thread, but not inside a callback.
 ///
 /// Returns one of these errors, and sets `*sink` to NULL:
 /// - `CWL_ERR_CONFIG`: options contradict each other.
 /// - `CWL_ERR_OPEN`: no region was found, or a thread could not be started.
 /// - `CWL_ERR_STATE`: the folder `state_dir` cannot be used.
 /// - `CWL_ERR_IN_CALLBACK`: the call was made inside a callback.
+/// - `CWL_ERR_INVALID_ARGUMENT`: `sink` is NULL, or `config` is no configuration.
+/// - `CWL_ERR_INTERNAL`: the library had an internal error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_sink_open(config: *const cwl_config, sink: *mut *mut cwl_sink) -> cwl_status {
     ffi_call(|| {

@@ -32,14 +32,18 @@ pub struct cwl_stats_snapshot {
     pub delivered_bytes: u64,
     /// Events that CloudWatch Logs refused for their age while it accepted the rest of their request.
     pub rejected_events: u64,
-    /// Events that were given up: not retryable, tried for `retry_max_age_ms`, or the oldest when there was no
-    /// room (`when_full=drop_oldest`).
+    /// Events that the library gave up: the service will never take their request, they were tried for
+    /// `retry_max_age_ms`, or they were the oldest when there was no room (`when_full=drop_oldest`, and metrics
+    /// always).
     pub dropped_events: u64,
-    /// Events that were unsent at the shutdown.
+    /// Events of which the library does not know that they arrived: no attempt had succeeded at the shutdown, or
+    /// the library had an internal error. A request whose answer was still missing may have arrived, so an event
+    /// that is sent again may be there twice.
     pub abandoned_events: u64,
     /// Gauge: accepted events without an outcome yet.
     pub pending_events: u64,
-    /// Gauge: bytes of memory reserved for events, never more than `buffer_max_bytes`.
+    /// Gauge: bytes of memory reserved for events, and for acks that were not fetched. Never more than
+    /// `buffer_max_bytes`.
     pub buffered_bytes: u64,
     /// The highest value that `buffered_bytes` ever had.
     pub buffered_bytes_peak: u64,
@@ -68,7 +72,7 @@ pub struct cwl_stats_snapshot {
     pub concurrency_limit: u64,
     /// Gauge: requests in the slow lane, where they do not count towards `concurrency_limit`.
     pub requests_slow: u64,
-    /// Requests that were answered with throttling.
+    /// Requests that were answered with throttling. Requests to create a group or a stream count too.
     pub requests_throttled: u64,
 }
 
@@ -124,8 +128,9 @@ impl cwl_stats_snapshot {
 /// - `batches_in_flight`, `in_slow_lane`: the requests.
 /// - `accepted_events`, `accepted_bytes`, `delivered_events`, `rejected_events`, `dropped_events`,
 ///   `abandoned_events`: the statistics of the target.
-/// - `last_error`: an object while the target fails, else null. Its members are `code`, `status`, `message` and
-///   `at_ms`, in milliseconds since the Unix epoch.
+/// - `last_error`: the error of the last failed attempt; null once a batch of the target is final and none has
+///   failed since. It may be set although `breaker` is `closed`: while all targets are paused or the account is
+///   throttled. Its members are `code`, `status`, `message` and `at_ms`, in milliseconds since the Unix epoch.
 /// - `next_attempt_in_ms`: milliseconds until the next attempt while the breaker is open, else null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_stats_json(sink: *mut cwl_sink, json: *mut *mut c_char) -> cwl_status {

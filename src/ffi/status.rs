@@ -84,8 +84,8 @@ pub extern "C" fn cwl_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
-/// Returns the library's `CWL_ABI_VERSION`. A host whose header has a higher number needs a newer library. Any
-/// thread.
+/// Returns the library's `CWL_ABI_VERSION`. A host that uses an addition of a later version needs a library of
+/// that version. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn cwl_abi_version() -> u32 {
     CWL_ABI_VERSION

@@ -5,8 +5,9 @@
 //! * Reservations never exceed `buffer_max_bytes` in all and `target_buffer_max_bytes` for each target.
 //! * Pushes leave a part free: the headroom. So a batch can be compressed while its plain form still exists, however full
 //!   the buffer is. A batch that is too large for the headroom goes out uncompressed.
-//! * Half of the memory is for healthy targets: a failing or unknown target is refused while half is taken. So failing
-//!   targets, however many and however fast, never take the memory of the others.
+//! * Half of the memory is for healthy targets: a push to a failing or unknown target is refused when it would take the
+//!   used memory beyond half. What the target held before it failed, it keeps. The only event that a small buffer has room
+//!   for may go beyond half.
 //! * An unknown target may still take a little of the other half, so that it can be tried and become healthy. It gets less
 //!   when less is left, so that something is always left for the next one.
 //! * A reservation is given back exactly once, when its [`Charge`] is dropped.

@@ -84,7 +84,9 @@ impl Transitions {
         window.suppressed += u32::from(!may_report);
         drop(window);
         if suppressed > 0 {
-            warn!("{suppressed} more targets have failed or recovered meanwhile; cwl_stats_json shows each");
+            warn!(
+                "{suppressed} more failures and recoveries of targets were not reported; cwl_stats_json shows each target"
+            );
         }
         may_report
     }

@@ -23,7 +23,7 @@
 //! * While the endpoint is paused, one probe at a time goes out, whatever the number of targets. A probe is waited for only
 //!   for `slow_after_ms`, and then longer and longer, before the next one may go.
 //! * After a pause because of missing answers, some probes follow each other at once, each of another target. Their number
-//!   is a part of the number of healthy targets. If only some targets are at fault, that shows soon.
+//!   is a third of the number of healthy targets, between 5 and 32. If only some targets are at fault, that shows soon.
 //! * The limit is halved at most once for requests that were in flight together. It grows by one after as many answers as
 //!   it allows requests, and stays between 1 and `concurrency`.
 //! * A throttled request slows all targets, except when batches of other targets are taken and this target alone is
@@ -36,7 +36,7 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::rate_limiter::RateLimiter;
 
-/// Healthy targets whose requests get no answer, one after the other, before the endpoint is taken for down.
+/// Unanswered requests in a row, without an answer to any target in between, before the endpoint is considered down.
 const SUSPICIONS_MAX: u32 = 3;
 /// The same after a false alarm: then some targets fail and others do not.
 const SUSPICIONS_MAX_AFTER_ALARM: u32 = 30;

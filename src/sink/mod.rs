@@ -52,7 +52,7 @@ pub enum OpenError {
     #[error(transparent)]
     State(#[from] StateError),
     /// The client could not be made because of an internal error.
-    #[error("internal error of cwl-sink: the client for CloudWatch Logs could not be made")]
+    #[error("internal error in cwl-sink: the client for CloudWatch Logs could not be made")]
     Internal,
 }
 

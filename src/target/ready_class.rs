@@ -3,15 +3,16 @@
 /// The class in which a target waits for a permit. The pool serves the classes in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadyClass {
-    /// The target is healthy, and its last answer was in time.
+    /// The target is healthy, and its last request was answered in time.
     Steady,
-    /// The target has had no answer yet.
+    /// The service has not taken a batch of the target yet, and its last batch did not fail. Its last request, if there was
+    /// one, was answered in time: a batch that is refused for good leaves the target in this class.
     New,
-    /// The last batch of the target failed.
+    /// The last batch of the target failed, or its last request got no answer. The last request was not slow.
     Trial,
     /// The target is healthy, but its last answer was slow.
     Late,
-    /// The last answer of the target was slow or never came, and the target fails.
+    /// The last request of the target was slow, answered or not. The target is not healthy, or the request got no answer.
     Slow,
 }
 

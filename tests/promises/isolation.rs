@@ -156,8 +156,8 @@ fn a_slow_target_does_not_wait_for_targets_that_are_never_answered() {
     let host = Host::open(&local, &options);
     longest_wait(&local, &host, "/late/0", 1);
     silent.iter().for_each(|group| host.must_push(group, "s", "m"));
-    // The lane has room for 32 requests. Targets that were never answered may hold three quarters of it, and now they
-    // do.
+    // The lane has room for 32 requests, and slow targets may fill three quarters of it. The silent targets have filled
+    // that much, so the slow target finds no room.
     assert!(eventually(|| host.stats().requests_slow >= 24), "{}", host.json());
     let begin = Instant::now();
     host.must_push("/late/0", "s", "another");

@@ -1,4 +1,4 @@
-//! A batch on its way out and back: a worker takes it, and it comes back in exactly one of the ways below.
+//! A batch on its way out and back: an attempt takes it, and it comes back in exactly one of the ways below.
 
 use tokio::time::Instant;
 

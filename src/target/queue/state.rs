@@ -95,13 +95,13 @@ impl State {
     pub(super) fn health(&self) -> Health {
         match self.has_no_failure() {
             false => Health::Failing,
-            true if self.was_answered() => Health::Healthy,
+            true if self.has_delivered() => Health::Healthy,
             true => Health::Unknown,
         }
     }
 
     /// Returns whether the service ever took a request of the target, even if it refused events in the request for their age.
-    pub(super) fn was_answered(&self) -> bool {
+    pub(super) fn has_delivered(&self) -> bool {
         self.counts.of(Outcome::Delivered) + self.counts.of(Outcome::Rejected) > 0
     }
 
