@@ -156,6 +156,17 @@ pub fn append(text: &[u8], mut out: impl FnMut(&[u8])) {
     }
 }
 
+/// The length of the text whose escaped form this is, in bytes. The escapes are those that [`escape`] writes.
+pub fn unescaped_bytes(json: &[u8]) -> usize {
+    let (mut bytes, mut rest) = (0, json);
+    while let Some(place) = memchr::memchr(b'\\', rest) {
+        let escape_bytes = if rest.get(place + 1) == Some(&b'u') { ESCAPE_BYTES_MAX } else { 2 };
+        bytes += place + 1;
+        rest = rest.get(place + escape_bytes..).unwrap_or_default();
+    }
+    bytes + rest.len()
+}
+
 /// Text as a JSON string with its quotes.
 pub fn json_string(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 2);

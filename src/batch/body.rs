@@ -4,10 +4,12 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flate2::write::GzEncoder;
+use flate2::write::{GzDecoder, GzEncoder};
 use memchr::memmem::Finder;
 
+use super::message::BEFORE as BEFORE_MESSAGE;
 use crate::config::Compression;
+use crate::json::unescaped_bytes;
 use crate::memory::{Buffer, Buffers, Charge, NoRoom};
 use crate::service::RequestBody;
 
@@ -38,8 +40,33 @@ pub fn sort_by_time(
     Ok((sorted, order))
 }
 
+/// Undoes the compression of a body. The room is charged besides the compressed body. Returns `None` when there is no
+/// memory for both at once.
+pub fn decompress(
+    body: &[u8],
+    plain_bytes: usize,
+    charge: &mut Charge,
+    buffers: &Arc<Buffers>,
+) -> Option<Buffer> {
+    charge.grow_for_work(Buffer::capacity_for(plain_bytes)).ok()?;
+    let mut plain = Buffer::new();
+    plain.grow_to(plain_bytes, buffers).ok()?;
+    charge.budget().trim_buffers();
+    let mut decoder = GzDecoder::new(Bounded { room: plain, max: plain_bytes });
+    decoder.write_all(body).and_then(|()| decoder.finish()).ok().map(|Bounded { room, .. }| room)
+}
+
+/// The bytes of the message of an event, as UTF-8.
+pub fn message_bytes(event: &[u8]) -> usize {
+    let begin = TIMESTAMP_KEY.len()
+        + event.iter().skip(TIMESTAMP_KEY.len()).take_while(|b| b.is_ascii_digit()).count();
+    let json = event.get(begin + BEFORE_MESSAGE.len()..).unwrap_or_default();
+    let end = json.iter().rposition(|byte| *byte == b'"').unwrap_or(0);
+    unescaped_bytes(&json[..end])
+}
+
 /// Finds the events, each with its comma.
-fn events_of(written: &[u8]) -> Vec<&[u8]> {
+pub fn events_of(written: &[u8]) -> Vec<&[u8]> {
     let mut events = Vec::new();
     let mut begin = 0;
     for end in Finder::new(BETWEEN).find_iter(written).map(|place| place + br#""},"#.len()) {

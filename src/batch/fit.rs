@@ -6,6 +6,8 @@
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::message::Message;
 use crate::config::{Emf, Oversize};
@@ -14,15 +16,33 @@ use crate::limits::MESSAGE_BYTES_MAX;
 /// The end of a message that was cut. AWS's own agent writes the same.
 pub const TRUNCATED: &str = "[Truncated...]";
 
-/// Finds the key that only a message in the embedded metric format has.
+/// Finds the key without which a message is not in the embedded metric format. Only a message with it is parsed.
 static EMF_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""CloudWatchMetrics""#));
+
+/// The part of a message that makes it embedded metric format: a JSON object whose root has `_aws`, which has
+/// `CloudWatchMetrics`. Source: the specification of the format.
+#[derive(Deserialize)]
+struct EmfDocument {
+    #[serde(rename = "_aws")]
+    _metadata: EmfMetadata,
+}
+
+#[derive(Deserialize)]
+struct EmfMetadata {
+    #[serde(rename = "CloudWatchMetrics")]
+    _metrics: IgnoredAny,
+}
 
 /// Returns whether a message is to be sent as embedded metric format.
 pub fn is_emf(emf: Emf, message: &[u8]) -> bool {
     match emf {
         Emf::Never => false,
         Emf::Always => true,
-        Emf::Auto => message.trim_ascii_start().first() == Some(&b'{') && EMF_KEY.find(message).is_some(),
+        Emf::Auto => {
+            message.trim_ascii_start().first() == Some(&b'{')
+                && EMF_KEY.find(message).is_some()
+                && serde_json::from_slice::<EmfDocument>(message).is_ok()
+        }
     }
 }
 
@@ -113,9 +133,18 @@ mod tests {
     fn metrics_are_recognized_by_their_key_in_a_json_object() {
         let metrics = br#" {"_aws":{"CloudWatchMetrics":[]},"latency":1}"#;
         assert!(is_emf(Emf::Auto, metrics) && is_emf(Emf::Always, b"x") && !is_emf(Emf::Never, metrics));
-        for other in [&b"no json \"CloudWatchMetrics\""[..], b"{\"metrics\":1}", b"", b"{CloudWatchMetrics}"]
-        {
-            assert!(!is_emf(Emf::Auto, other));
+        for other in [
+            &b"no json \"CloudWatchMetrics\""[..],
+            b"{\"metrics\":1}",
+            b"",
+            b"{CloudWatchMetrics}",
+            br#"{"msg":"policy","x":{"CloudWatchMetrics":1}}"#,
+            br#"{"msg":"policy","CloudWatchMetrics":1}"#,
+            br#"{"msg":"policy","x":{"_aws":{"CloudWatchMetrics":[]}}}"#,
+            br#"{"_aws":"\"CloudWatchMetrics\""}"#,
+            br#"{"_aws":{"CloudWatchMetrics":[]}"#,
+        ] {
+            assert!(!is_emf(Emf::Auto, other), "{}", String::from_utf8_lossy(other));
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::memory::Buffer;
 const REPLACEMENT: &[u8] = "\u{FFFD}".as_bytes();
 
 /// The JSON between the timestamp of an event and its message.
-const BEFORE: &[u8; 12] = br#","message":""#;
+pub const BEFORE: &[u8; 12] = br#","message":""#;
 
 /// The JSON after the message of an event, with the comma.
 const BEHIND: &[u8; 3] = br#""},"#;

@@ -29,7 +29,7 @@ pub enum Oversize {
 /// The messages that are sent as embedded metric format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Emf {
-    /// Messages that look like it: a JSON object that contains `"CloudWatchMetrics"`.
+    /// JSON objects with `_aws` at their root that holds `CloudWatchMetrics`.
     #[default]
     Auto,
     /// All messages.

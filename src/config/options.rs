@@ -140,7 +140,7 @@ options! {
         "Treatment of a message of more than 1,048,550 bytes: cut it, so that it ends in `[Truncated...]`; send it in several events; or refuse it with `CWL_ERR_TOO_LARGE`.";
         oversize: Oversize = |v| match v { "truncate" => Oversize::Truncate, "split" => Oversize::Split, _ => Oversize::Reject, };
     "emf": Choice(&["auto", "always", "never"]), "auto",
-        "Messages that are sent as embedded metric format: those that begin with `{` and contain `\"CloudWatchMetrics\"` (`auto`), all, or none. They go out in requests of their own. When there is no room, the oldest waiting metrics are dropped first. If that is not enough, `when_full` decides.";
+        "Messages that are sent as embedded metric format: those that are (a JSON object whose root has `_aws` with `CloudWatchMetrics`), all, or none. A metric document is never cut: one that is too long is refused. They go out in requests of their own. When there is no room, the oldest waiting metrics are dropped first. If that is not enough, `when_full` decides.";
         emf: Emf = |v| match v { "auto" => Emf::Auto, "always" => Emf::Always, _ => Emf::Never, };
     "retry_max_age_ms": Integer(0, 1_210_200_000), "1210200000",
         "The longest time that a batch is tried, from its first attempt on. After it the batch is dropped. The default and the maximum is 14 days and 10 minutes: after that the service would refuse the age of the events.";

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::shared::Shared;
-use crate::batch::Batch;
+use crate::batch::{Batch, HalfBodies, NotHalved};
 use crate::outcome::{Reason, Resolution};
 use crate::report::transitions::NewFailure;
 use crate::schedule::backoff::Backoff;
@@ -18,6 +18,17 @@ use crate::schedule::service_errors::words;
 use crate::service::{ApiError, RejectedEvents, RequestBody};
 use crate::target::Queue;
 use crate::target::queue::LastError;
+
+/// The kind of a refusal of a whole batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The service refuses the content.
+    Content,
+    /// The service refuses the size of the request.
+    Size,
+    /// The error is unknown.
+    Unknown,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -62,8 +73,79 @@ impl InFlight {
         }
     }
 
-    /// Drops a batch that the service will never take.
-    pub(super) fn drop_refused(mut self, why: &ApiError) {
+    /// Halves the batch when its body is larger than any that the endpoint takes, so that sending it would be useless.
+    /// Returns the flight when there is something to send: the body is small enough, or there is no memory for the halves.
+    pub(super) fn halve_if_too_large(mut self) -> Option<Self> {
+        let compression = self.shared.config.compression();
+        let batch = self.batch.as_mut()?;
+        if batch.events() < 2 || !self.shared.body_limit.is_exceeded_by(batch.body(compression).bytes.len()) {
+            return Some(self);
+        }
+        match batch.write_halves() {
+            Ok(bodies) => {
+                self.requeue_halves(bodies);
+                None
+            }
+            Err(_) => Some(self),
+        }
+    }
+
+    /// Halves a batch that the service refused, so that one bad event costs only itself.
+    ///
+    /// An event that is refused alone is dropped. If the reason is unknown, it is dropped only after another batch of the
+    /// target was delivered. After many unknown refusals in a row, batches are halved only one by one, after a back-off each.
+    pub(super) fn halve(mut self, refusal: Refusal, why: &ApiError) {
+        let compression = self.shared.config.compression();
+        let Some(batch) = self.batch.as_mut() else { return };
+        if refusal == Refusal::Size {
+            self.shared.body_limit.on_refused(batch.body(compression).bytes.len());
+        }
+        let was_set_aside = batch.note_refusal(Instant::now());
+        let is_known = refusal != Refusal::Unknown;
+        if !is_known && !self.queue.count_unknown_refusal() && !was_set_aside && batch.events() > 1 {
+            return self.set_aside(why);
+        }
+        match batch.write_halves() {
+            Ok(bodies) => {
+                debug!("{}: {why}; sending the halves of the batch", self.queue.name());
+                self.requeue_halves(bodies);
+            }
+            // The batches that go first give their memory back.
+            Err(NotHalved::NoRoom) => self.set_aside(why),
+            Err(NotHalved::Single) => {
+                let is_at_fault =
+                    is_known || batch.refused_at().is_some_and(|at| self.queue.was_delivered_after(at));
+                match is_at_fault {
+                    true => self.drop_refused(why),
+                    false => self.set_aside(why),
+                }
+            }
+        }
+    }
+
+    /// Lets other batches of the target go before a refused one. If there is no other, the batch is tried again after a
+    /// back-off.
+    fn set_aside(mut self, why: &ApiError) {
+        let Some(batch) = self.batch.take() else { return };
+        match self.queue.set_aside(batch) {
+            Ok(effects) => self.shared.apply(&self.queue, effects),
+            Err(batch) => {
+                self.batch = Some(*batch);
+                self.retry_later(Backoff::Short, why);
+            }
+        }
+    }
+
+    fn requeue_halves(&mut self, bodies: HalfBodies) {
+        let Some(batch) = self.batch.take() else { return };
+        self.shared.stats.count_retried_batch();
+        let (first, second) = batch.into_halves(bodies);
+        let effects = self.queue.requeue_halves(first, second);
+        self.shared.apply(&self.queue, effects);
+    }
+
+    /// Drops events that the service will never take.
+    fn drop_refused(mut self, why: &ApiError) {
         let Some(batch) = self.batch.take() else { return };
         let events = batch.events();
         self.finalize(batch, Reason::NotRetryable, why);

@@ -7,7 +7,7 @@ use super::Engine;
 use super::push_error::PushError;
 use crate::batch::fit::{self, Fitted};
 use crate::batch::{Event, Message, NewEvent, Scratch};
-use crate::config::WhenFull;
+use crate::config::{Oversize, WhenFull};
 use crate::health::Health;
 use crate::limits::{self, is_accepted_timestamp};
 use crate::outcome::SplitEvent;
@@ -72,7 +72,8 @@ impl Engine {
 
     fn push_long(&self, queue: &Arc<Queue>, event: &Event<'_>, now_ms: i64) -> Result<(), Box<PushError>> {
         let timestamp_ms = event.timestamp_ms;
-        match fit::fit(self.shared.config.oversize, self.shared.budget.charge_max(), event.message) {
+        let oversize = if queue.is_emf() { Oversize::Reject } else { self.shared.config.oversize };
+        match fit::fit(oversize, self.shared.budget.charge_max(), event.message) {
             Fitted::Whole(message) => {
                 self.push_pieces(queue, timestamp_ms, &[NewEvent::whole(message, event)], now_ms)
             }
@@ -93,6 +94,7 @@ impl Engine {
                 let pieces: Vec<_> = places.windows(2).map(piece).collect();
                 self.push_pieces(queue, timestamp_ms, &pieces, now_ms)
             }
+            Fitted::TooLong(bytes) if queue.is_emf() => Err(PushError::EmfTooLarge { bytes }.into()),
             Fitted::TooLong(bytes) => Err(PushError::TooLarge { bytes }.into()),
             Fitted::NeverFits { needs, limit } => Err(PushError::NeverFits { needs, limit }.into()),
         }

@@ -21,6 +21,12 @@ pub enum PushError {
     )]
     TooLarge { bytes: usize },
     #[error(
+        "the metric document has {bytes} bytes as UTF-8; CloudWatch Logs takes at most {}, and a document in the embedded \
+         metric format cannot be cut or split: its parts would be no metrics",
+        limits::MESSAGE_BYTES_MAX
+    )]
+    EmfTooLarge { bytes: usize },
+    #[error(
         "the event takes {needs} bytes of memory, and a target may hold {limit} (buffer_max_bytes, target_buffer_max_bytes)"
     )]
     NeverFits { needs: usize, limit: usize },

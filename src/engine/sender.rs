@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::create::{Creation, create_target};
-use super::in_flight::InFlight;
+use super::in_flight::{InFlight, Refusal};
 use super::permit::Permit;
 use super::shared::Shared;
 use crate::schedule::backoff::Backoff;
@@ -16,7 +16,8 @@ use crate::target::queue::Throttling;
 
 /// Sends the batch once. When its group or stream is missing and may be created, creates it and sends the batch again at
 /// once. A cancelled attempt counts as one without an answer.
-pub(super) async fn attempt(shared: Arc<Shared>, permit: Permit, mut flight: InFlight) {
+pub(super) async fn attempt(shared: Arc<Shared>, permit: Permit, flight: InFlight) {
+    let Some(mut flight) = flight.halve_if_too_large() else { return };
     let first = match permit.is_probe() {
         true => probe(&shared, &permit, &mut flight).await,
         false => put(&shared, &permit, &mut flight).await,
@@ -54,7 +55,9 @@ async fn create_and_send(shared: &Arc<Shared>, mut permit: Permit, flight: InFli
         }
         // A create that fails says nothing about the events: they are kept, whatever the error is.
         Err(error) => match classify(&error) {
-            Verdict::Drop | Verdict::Delivered => flight.retry_later(Backoff::Short, &error),
+            Verdict::RefusedContent | Verdict::TooLarge | Verdict::UnknownRefusal | Verdict::Delivered => {
+                flight.retry_later(Backoff::Short, &error)
+            }
             // Creates have a quota of their own: targets whose stream exists need not slow down.
             Verdict::Throttle => {
                 shared.stats.count_throttled_request();
@@ -122,7 +125,9 @@ fn finish_failed(shared: &Shared, mut permit: Permit, flight: InFlight, error: &
     }
     match verdict {
         Verdict::Delivered => flight.finalize_delivered(RejectedEvents::default()),
-        Verdict::Drop => flight.drop_refused(error),
+        Verdict::RefusedContent => flight.halve(Refusal::Content, error),
+        Verdict::TooLarge => flight.halve(Refusal::Size, error),
+        Verdict::UnknownRefusal => flight.halve(Refusal::Unknown, error),
         Verdict::Retry(backoff) => flight.retry_later(backoff, error),
         Verdict::Create | Verdict::Pause | Verdict::Throttle => flight.retry_later(Backoff::Short, error),
     }
@@ -136,7 +141,10 @@ async fn put(shared: &Shared, permit: &Permit, flight: &mut InFlight) -> Result<
     let _request = shared.stats.begin_request(bytes);
     let answer = or_cancelled(permit, shared.api.put_log_events(request)).await;
     match &answer {
-        Ok(_) => debug!("{}: {bytes} bytes delivered", queue.name()),
+        Ok(_) => {
+            shared.body_limit.on_passed(bytes);
+            debug!("{}: {bytes} bytes delivered", queue.name());
+        }
         Err(error) => {
             shared.stats.count_failed_request();
             debug!("{}: {bytes} bytes not taken: {error}", queue.name());

@@ -14,6 +14,7 @@ use crate::outcome::{Ledger, Reason};
 use crate::report::stats::Stats;
 use crate::report::transitions::Transitions;
 use crate::schedule::backoff::Backoff;
+use crate::schedule::body_limit::BodyLimit;
 use crate::schedule::flush_timers::{FlushTimers, TimerQueue};
 use crate::schedule::pool::Pool;
 use crate::schedule::retry_heap::RetryHeap;
@@ -46,6 +47,7 @@ pub(super) struct Shared {
     pub(super) retries: RetryHeap,
     pub(super) timers: FlushTimers,
     pub(super) creations: GroupCreations,
+    pub(super) body_limit: BodyLimit,
     pub(super) transitions: Transitions,
     pub(super) ledger: Arc<Ledger>,
     pub(super) stats: Stats,
@@ -84,6 +86,7 @@ impl Shared {
             retries: RetryHeap::new(),
             timers,
             creations: GroupCreations::default(),
+            body_limit: BodyLimit::default(),
             transitions: Transitions::default(),
             ledger: Arc::default(),
             stats: Stats::default(),

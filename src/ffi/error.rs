@@ -107,7 +107,9 @@ impl HasStatus for PushError {
             | PushError::NegativeTimestamp { .. }
             | PushError::NoTarget(_)
             | PushError::BadName(_) => cwl_status::CWL_ERR_INVALID_ARGUMENT,
-            PushError::TooLarge { .. } | PushError::NeverFits { .. } => cwl_status::CWL_ERR_TOO_LARGE,
+            PushError::TooLarge { .. } | PushError::EmfTooLarge { .. } | PushError::NeverFits { .. } => {
+                cwl_status::CWL_ERR_TOO_LARGE
+            }
             PushError::TooOld { .. } => cwl_status::CWL_ERR_TOO_OLD,
             PushError::TooNew { .. } => cwl_status::CWL_ERR_TOO_NEW,
             PushError::Full { .. } => cwl_status::CWL_ERR_FULL,

@@ -2,6 +2,7 @@
 
 use std::collections::TryReserveError;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ack_queue::AckRun;
 use super::ledger::Ledger;
@@ -26,6 +27,8 @@ pub struct BatchFinalizer {
     tokens: Vec<u64>,
     /// The ranges of their sources that the events cover. Adjacent ranges are joined.
     ranges: Vec<SourceRange>,
+    /// The ranges of a batch that was halved. Each part of it has them.
+    shared_ranges: Option<Arc<SharedRanges>>,
     /// The split event of which the only event of this batch is a piece.
     split: Option<Arc<SplitEvent>>,
 }
@@ -40,6 +43,7 @@ impl BatchFinalizer {
             message_bytes: 0,
             tokens: Vec::new(),
             ranges: Vec::new(),
+            shared_ranges: None,
             split: None,
         }
     }
@@ -117,6 +121,26 @@ impl BatchFinalizer {
         }
     }
 
+    /// Halves the finalizer: the first part keeps `events` events, whose messages have `message_bytes` bytes in all. The
+    /// ranges are final when both parts are.
+    pub fn split_off(&mut self, events: usize, message_bytes: usize) -> BatchFinalizer {
+        if !self.ranges.is_empty() {
+            self.shared_ranges = Some(Arc::new(SharedRanges::new(std::mem::take(&mut self.ranges))));
+        }
+        let rest = BatchFinalizer {
+            ledger: self.ledger.clone(),
+            acked: self.acked,
+            events: self.events - events,
+            message_bytes: self.message_bytes.saturating_sub(message_bytes),
+            tokens: if self.acked { self.tokens.split_off(events) } else { Vec::new() },
+            ranges: Vec::new(),
+            shared_ranges: self.shared_ranges.clone(),
+            split: None,
+        };
+        (self.events, self.message_bytes) = (events, message_bytes);
+        rest
+    }
+
     /// Memory that the acks of the events will hold until the host has fetched them, in bytes.
     pub fn ack_bytes(&self) -> usize {
         if self.acked { ACKS_CHARGE + self.tokens.len() * size_of::<u64>() } else { 0 }
@@ -127,6 +151,7 @@ impl BatchFinalizer {
         self.events = 0;
         self.tokens.clear();
         self.ranges.clear();
+        self.shared_ranges = None;
         self.split = None;
     }
 
@@ -184,8 +209,37 @@ impl BatchFinalizer {
             }
             begin = *end;
         }
-        if !read_again {
-            ranges.into_iter().for_each(SourceRange::finalize);
+        match (self.shared_ranges.take(), read_again) {
+            (Some(shared), true) => shared.hold_back(),
+            (_, false) => ranges.into_iter().for_each(SourceRange::finalize),
+            (None, true) => {}
+        }
+    }
+}
+
+/// The ranges that the events of a halved batch cover, shared by its parts. They are final when the last part is, unless
+/// events of a part were abandoned.
+#[derive(Debug)]
+struct SharedRanges {
+    ranges: Vec<SourceRange>,
+    held_back: AtomicBool,
+}
+
+impl SharedRanges {
+    fn new(ranges: Vec<SourceRange>) -> Self {
+        SharedRanges { ranges, held_back: AtomicBool::new(false) }
+    }
+
+    /// Keeps the ranges from becoming final: they have to be read again.
+    fn hold_back(&self) {
+        self.held_back.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for SharedRanges {
+    fn drop(&mut self) {
+        if !self.held_back.load(Ordering::Acquire) {
+            self.ranges.drain(..).for_each(SourceRange::finalize);
         }
     }
 }
@@ -265,6 +319,31 @@ mod tests {
             (20, Reason::InternalError),
         ];
         assert_eq!(acked, expected);
+    }
+
+    #[test]
+    fn a_range_of_a_halved_batch_is_final_when_its_last_part_is_and_stays_when_a_part_is_abandoned() {
+        for (last, offset) in [(Reason::NotRetryable, 10), (Reason::Shutdown, 0)] {
+            let ledger = Arc::<Ledger>::default();
+            ledger.acks.enable();
+            let source = Arc::new(Source::new("file", Some(0), Arc::default()));
+            let mut first = BatchFinalizer::new(&ledger);
+            for token in 0..10 {
+                let range = SourceRange { source: source.clone(), begin: token, end: token + 1 };
+                first.add(7, token, Some(&range));
+            }
+            let mut second = first.split_off(4, 28);
+            let third = second.split_off(1, 7);
+            assert_eq!((first.events(), second.events(), third.events()), (4, 1, 5));
+            first.finalize_delivered(RejectedEvents::default(), charge());
+            third.finalize_delivered(RejectedEvents::default(), charge());
+            assert_eq!(source.offset(), Some(0), "a part is not final");
+            second.finalize(last.into(), charge());
+            assert_eq!(source.offset(), Some(offset), "{last:?}");
+            assert_eq!((ledger.events(Outcome::Delivered), ledger.delivered_bytes()), (9, 63));
+            let acked: Vec<_> = ledger.acks.take(100, None).iter().map(|ack| ack.token).collect();
+            assert_eq!(acked, [0, 1, 2, 3, 5, 6, 7, 8, 9, 4]);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod attempts;
 pub mod backoff;
+pub mod body_limit;
 pub mod endpoint;
 pub mod flush_timers;
 pub mod latency;

@@ -383,7 +383,7 @@ fn best_probe(waiting: &VecDeque<Arc<Queue>>, mut random_below: impl FnMut(usize
         |n| if waiting.len() <= PROBE_CANDIDATES_MAX { n } else { random_below(waiting.len()) };
     (0..waiting.len().min(PROBE_CANDIDATES_MAX))
         .map(&mut candidate)
-        .max_by_key(|place| waiting[*place].answered_at())
+        .max_by_key(|place| waiting[*place].delivered_at())
         .unwrap_or(0)
 }
 

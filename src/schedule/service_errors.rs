@@ -11,8 +11,14 @@ use crate::service::{ApiError, Failure};
 pub enum Verdict {
     /// The service has the events already.
     Delivered,
-    /// The service will never take the events.
-    Drop,
+    /// The service refuses the content of the batch. The batch is halved until the refused events stand alone, and those are
+    /// dropped.
+    RefusedContent,
+    /// The service refuses the size of the request. The batch is halved until it passes.
+    TooLarge,
+    /// The service refuses the request with an error that the sink does not know. The batch is halved. An event that stands
+    /// alone is dropped once another batch of the target was delivered; until then it is tried again.
+    UnknownRefusal,
     /// The batch is tried again later.
     Retry(Backoff),
     /// The group or the stream is missing: it is created, and the batch is sent again at once.
@@ -48,6 +54,7 @@ const fn clock_row(code: &'static str, verdict: Verdict, words: &'static str) ->
 const THROTTLED: &str = "throttled by CloudWatch Logs";
 const UNAVAILABLE: &str = "CloudWatch Logs cannot serve it at present";
 const DENIED: &str = "access denied by CloudWatch Logs";
+const TOO_LARGE: &str = "too large for CloudWatch Logs";
 const REFUSED: &str = "refused by CloudWatch Logs";
 const CREDENTIALS: &str = "CloudWatch Logs does not accept the credentials";
 const CLOCK: &str = "CloudWatch Logs does not accept the time of the request";
@@ -55,7 +62,13 @@ const CLOCK: &str = "CloudWatch Logs does not accept the time of the request";
 /// The errors that the sink knows.
 pub const SERVICE_ERRORS: &[ServiceError] = &[
     row("DataAlreadyAcceptedException", Verdict::Delivered, REFUSED),
-    row("InvalidParameterException", Verdict::Drop, REFUSED),
+    row("InvalidParameterException", Verdict::RefusedContent, REFUSED),
+    row("InvalidRequestException", Verdict::RefusedContent, REFUSED),
+    row("MalformedRequestException", Verdict::RefusedContent, REFUSED),
+    row("SerializationException", Verdict::RefusedContent, REFUSED),
+    row("ValidationException", Verdict::RefusedContent, REFUSED),
+    row("RequestEntityTooLargeException", Verdict::TooLarge, TOO_LARGE),
+    row("OperationAbortedException", Verdict::Retry(Backoff::Short), REFUSED),
     row(
         "ResourceNotFoundException",
         Verdict::Create,
@@ -95,7 +108,9 @@ fn known(error: &ApiError) -> Option<&'static ServiceError> {
 pub fn classify(error: &ApiError) -> Verdict {
     match (known(error), error.status, error.failure) {
         (Some(row), ..) => row.verdict,
+        (None, Some(413), _) => Verdict::TooLarge,
         (None, Some(429), _) => Verdict::Throttle,
+        (None, Some(400), Failure::Answered) if error.code.is_some() => Verdict::UnknownRefusal,
         (None, Some(500..=599), _) => Verdict::Retry(Backoff::Long),
         (None, None, Failure::TimedOut | Failure::Connection) => Verdict::Retry(Backoff::Long),
         (None, None, Failure::NotSent) => Verdict::Pause,
@@ -107,6 +122,7 @@ pub fn classify(error: &ApiError) -> Verdict {
 pub fn words(error: &ApiError) -> &'static str {
     match (known(error), error.code.as_deref(), error.status, error.failure) {
         (Some(row), ..) => row.words,
+        (None, _, Some(413), _) => TOO_LARGE,
         (None, Some(code), ..) if code.starts_with("AccessDenied") => DENIED,
         (None, Some(code), ..) if code.contains("Throttl") => THROTTLED,
         (None, _, Some(429), _) => THROTTLED,
@@ -153,7 +169,8 @@ mod tests {
     fn an_unknown_error_is_retried_and_never_dropped() {
         for (failure, code, status, backoff) in [
             (Failure::Answered, Some("AccessDeniedException"), Some(400), Backoff::Short),
-            (Failure::Answered, Some("SomethingNewException"), Some(400), Backoff::Short),
+            (Failure::Answered, None, Some(400), Backoff::Short),
+            (Failure::Answered, Some("SomethingNewException"), Some(403), Backoff::Short),
             (Failure::Answered, Some("SomethingNewException"), Some(500), Backoff::Long),
             (Failure::Answered, None, Some(403), Backoff::Short),
             (Failure::Answered, None, Some(500), Backoff::Long),
@@ -165,6 +182,18 @@ mod tests {
         ] {
             let error = error(failure, code, status);
             assert_eq!(classify(&error), Verdict::Retry(backoff), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_content_or_size_halves_the_batch() {
+        for (code, status, verdict) in [
+            (Some("InvalidParameterException"), 400, Verdict::RefusedContent),
+            (Some("SomethingNewException"), 400, Verdict::UnknownRefusal),
+            (Some("SomethingNewException"), 413, Verdict::TooLarge),
+            (None, 413, Verdict::TooLarge),
+        ] {
+            assert_eq!(classify(&error(Failure::Answered, code, Some(status))), verdict, "{code:?} {status}");
         }
     }
 

@@ -179,7 +179,7 @@ fn agent_row_metrics_go_out_in_requests_of_their_own_and_drop_the_oldest_when_fu
         [("flush_interval_ms", "3600000"), ("when_full", "reject"), ("buffer_max_bytes", "1048576")];
     let host = Host::open(&local, &options);
     let metric =
-        |n| format!(r#"{{"_aws":{{"CloudWatchMetrics":[]}},"n":{n:04},"pad":"{}"}}"#, "x".repeat(900));
+        |n| format!(r#"{{"_aws":{{"CloudWatchMetrics":[]}},"n":"{n:04}","pad":"{}"}}"#, "x".repeat(900));
     host.must_push("g", "s", "a log line");
     host.must_push("g", "s", metric(1));
     host.must_push("g", "s", "another log line");

@@ -20,6 +20,7 @@ mod missing_groups;
 mod poison_pill;
 mod races;
 mod recovery;
+mod refused_content;
 mod secrets;
 mod sources;
 mod when_full;

@@ -26,7 +26,7 @@ pub fn check(driver: &mut Driver) -> Result<(), String> {
     }
     let world = driver.service.world();
     let record = &world.record;
-    if world.scenario.end == RunEnd::Healed {
+    if world.scenario.end == RunEnd::Healed && !world.shutdown.is_blocked {
         let is_any_undelivered = record.pieces.iter().any(|piece| !piece.confirmed);
         let given_up = snapshot.dropped_events + snapshot.abandoned_events + snapshot.rejected_events;
         if is_any_undelivered && given_up == 0 {
@@ -104,7 +104,12 @@ impl EventCheck<'_> {
                 let is_refused = |batch: &BatchRecord| {
                     batch.state == BatchState::Final(FinalState::NotRetryable) && batch.last_code == ack.code
                 };
-                (!self.any_batch(is_refused)).then(|| "and the service said no such thing".into())
+                if !self.any_batch(is_refused) {
+                    return Some("and the service said no such thing".into());
+                }
+                let may_drop_any = self.world.record.queues[self.pieces()[0].queue].may_drop_any;
+                (!self.event.is_poison && !may_drop_any)
+                    .then(|| "though only others of its batch were refused".into())
             }
             Reason::TriedTooLong => self.fault_of_tried_too_long(),
             Reason::Overflow => self.fault_of_overflow(ack),
@@ -119,8 +124,10 @@ impl EventCheck<'_> {
 
     /// A batch is given up when its next attempt would come too late.
     fn fault_of_tried_too_long(&self) -> Option<String> {
-        // A renewal of credentials may have failed with the batch, and the service does not know that.
-        if self.world.counts.renewals > 0 && self.any_batch(|_| true) {
+        // A renewal of credentials may have failed with the batch, or there was no memory to halve it before it is sent.
+        // The service does not know that.
+        let is_unseen = self.world.counts.renewals > 0 || self.world.may_wait_for_memory_unseen();
+        if is_unseen && self.any_batch(|_| true) {
             return None;
         }
         let max_age = self.world.scenario.config.retry_max_age;
@@ -146,8 +153,9 @@ impl EventCheck<'_> {
 
     /// An older event of the target that waited while this one was dropped.
     fn older_sent_later(&self, ack: &AckRecord) -> Option<usize> {
-        // While credentials are renewed with a batch it is under way, which the service cannot see.
-        if self.world.counts.renewals > 0 {
+        // While credentials are renewed with a batch it is under way, which the service cannot see. The parts of a
+        // batch that was halved unsent do not hold the events in the order of the pushes.
+        if self.world.counts.renewals > 0 || self.world.body_limit.is_known() {
             return None;
         }
         let record = &self.world.record;
@@ -166,7 +174,7 @@ impl EventCheck<'_> {
         let Some(closed_at) = self.world.shutdown.closed_at else {
             return (!self.world.shutdown.is_stopped).then(|| "before the shutdown".into());
         };
-        if self.world.scenario.end == RunEnd::Healed {
+        if self.world.scenario.end == RunEnd::Healed && !self.world.shutdown.is_blocked {
             return Some("though everything could be sent".into());
         }
         if self.world.counts.endpoint_failures > 0 {

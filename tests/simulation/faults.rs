@@ -16,8 +16,13 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(60);
 pub enum Meaning {
     /// The service has the batch.
     Delivered,
-    /// The service will never take the batch.
-    Never,
+    /// The service refuses the content: the batch is halved, and an event that is refused alone is dropped.
+    RefusedContent,
+    /// The request is too large on the wire: the batch is halved, and an event that is too large alone is dropped.
+    TooLarge,
+    /// The service refuses the request for a reason that nobody knows: the batch is halved. An event that is refused
+    /// alone is dropped once another batch of its queue was delivered after the first refusal.
+    UnknownRefusal,
     /// The batch is tried again after 200 ms, doubled five times, then after a minute.
     Short,
     /// The batch is tried again after 2 s, doubled twice, then after a minute.
@@ -31,6 +36,11 @@ pub enum Meaning {
 }
 
 impl Meaning {
+    /// Returns true if the service refuses the request for what it holds.
+    pub fn is_refusal(self) -> bool {
+        matches!(self, Meaning::RefusedContent | Meaning::TooLarge | Meaning::UnknownRefusal)
+    }
+
     /// The longest wait after `failures` earlier consecutive failures, in milliseconds. The shortest wait is half of
     /// it.
     pub fn wait_ms(self, failures: u32) -> u64 {
@@ -48,9 +58,16 @@ impl Meaning {
 fn by_code(code: &str) -> Option<Meaning> {
     Some(match code {
         "DataAlreadyAcceptedException" => Meaning::Delivered,
-        "InvalidParameterException" => Meaning::Never,
+        "InvalidParameterException"
+        | "InvalidRequestException"
+        | "MalformedRequestException"
+        | "SerializationException"
+        | "ValidationException" => Meaning::RefusedContent,
+        "RequestEntityTooLargeException" => Meaning::TooLarge,
         "ResourceNotFoundException" => Meaning::Create,
-        "AccessDeniedException" | "AccessDenied" | "LimitExceededException" => Meaning::Short,
+        "AccessDeniedException" | "AccessDenied" | "LimitExceededException" | "OperationAbortedException" => {
+            Meaning::Short
+        }
         "UnrecognizedClientException"
         | "InvalidClientTokenId"
         | "ExpiredTokenException"
@@ -80,13 +97,20 @@ pub fn meaning_of(error: &ApiError) -> Meaning {
         return meaning;
     }
     match (error.status, error.failure) {
+        (Some(413), _) => Meaning::TooLarge,
         (Some(429), _) => Meaning::Throttle,
+        (Some(400), Failure::Answered) if error.code.is_some() => Meaning::UnknownRefusal,
         (Some(500..), _) => Meaning::Long,
         (Some(_), _) => Meaning::Short,
         (None, Failure::TimedOut | Failure::Connection) => Meaning::Long,
         (None, Failure::NotSent) => Meaning::Pause,
         (None, _) => Meaning::Short,
     }
+}
+
+/// The request is too large on the wire.
+pub fn too_large() -> ApiError {
+    error(Failure::Answered, None, Some(413))
 }
 
 /// Any error.
@@ -130,7 +154,9 @@ pub fn all() -> Vec<ApiError> {
         all.push(error(Failure::Answered, Some(code), Some(400)));
     }
     all.push(error(Failure::Answered, Some("ServiceUnavailableException"), Some(503)));
-    for (code, status) in [("SomethingNewException", 400), ("OddException", 500)] {
+    for (code, status) in
+        [("SomethingNewException", 400), ("SomethingNewException", 403), ("OddException", 500)]
+    {
         all.push(error(Failure::Answered, Some(code), Some(status)));
     }
     all.extend(

@@ -76,6 +76,10 @@ pub struct Scenario {
     /// A target that fails at the start fails to the end.
     pub stubborn: bool,
     pub latency_max_ms: u64,
+    /// The part of the events of some targets that the service refuses for ever, with every request that holds one.
+    pub poison_percent: u32,
+    /// The largest request body that passes, in bytes.
+    pub wire_max_bytes: Option<usize>,
     pub end: RunEnd,
     /// The index of a fault that the run meets at its start.
     pub first_fault: usize,
@@ -123,6 +127,8 @@ impl Scenario {
             latency_max_ms: *pick(rng, &[1, 20, 500]),
             end,
             first_fault: seed as usize % faults,
+            poison_percent: *pick(rng, &[0, 0, 0, 2, 10, 50, 90]),
+            wire_max_bytes: *pick(rng, &[None, None, None, None, None, Some(300), Some(4000), Some(100_000)]),
             config,
         }
     }

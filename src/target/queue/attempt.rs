@@ -15,6 +15,21 @@ use crate::target::ready_class::ReadyClass;
 /// throttled. A target that is throttled more often than that, while others are not, is throttled alone.
 const THROTTLED_BY_CHANCE: u32 = 3;
 
+/// Refusals for an unknown reason in a row, without a delivered batch in between, after which batches are halved only after
+/// a back-off: the target itself may be at fault then. A batch of 10,000 events with one bad event takes 15.
+const UNKNOWN_REFUSALS_MAX: u32 = 64;
+
+/// The answer of the service to a batch that is final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// The service took the batch.
+    Delivered,
+    /// The service refused the batch for good.
+    Refused,
+    /// The batch is final without an answer.
+    None,
+}
+
 /// The meaning of a throttled request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Throttling {
@@ -41,10 +56,11 @@ impl Queue {
             return (None, effects);
         }
         let may_send = state.may_send(self.target_concurrency);
-        if may_send && state.waiting.is_empty() {
+        if may_send && state.waiting.iter().all(Batch::is_set_aside) {
             state.seal();
         }
-        let batch = if may_send { state.waiting.pop_front() } else { None };
+        let place = state.next_place();
+        let batch = if may_send { state.waiting.remove(place) } else { None };
         if let Some(batch) = &batch {
             state.in_flight.push(batch.id());
             state.breaker.on_sent(batch.id());
@@ -55,7 +71,7 @@ impl Queue {
 
     /// Finalizes a batch that the service took, except its `rejected` events.
     pub fn finalize_delivered(&self, batch: Batch, rejected: RejectedEvents) -> Effects {
-        self.finalize_with(batch, true, |batch, counts| {
+        self.finalize_with(batch, Answer::Delivered, |batch, counts| {
             let refused = rejected.count(batch.events());
             counts.count(Outcome::Delivered, batch.events() - refused);
             counts.count(Outcome::Rejected, refused);
@@ -65,8 +81,11 @@ impl Queue {
 
     /// Finalizes a batch that was not delivered.
     pub fn finalize(&self, batch: Batch, resolution: Resolution) -> Effects {
-        let answered = resolution.reason == Reason::NotRetryable;
-        self.finalize_with(batch, answered, |batch, counts| {
+        let answer = match resolution.reason {
+            Reason::NotRetryable => Answer::Refused,
+            _ => Answer::None,
+        };
+        self.finalize_with(batch, answer, |batch, counts| {
             counts.count(resolution.outcome(), batch.events());
             batch.finalize(resolution);
         })
@@ -75,19 +94,20 @@ impl Queue {
     fn finalize_with(
         &self,
         batch: Batch,
-        answered: bool,
+        answer: Answer,
         finalize: impl FnOnce(Batch, &mut EventCounts),
     ) -> Effects {
         let mut effects = Effects::default();
         let mut state = self.lock();
-        let id = batch.id();
+        let (id, sent_at) = (batch.id(), batch.last_attempt());
         state.remove_in_flight(&batch, self.slow_after);
         let more_failed = state.waiting.front().is_some_and(|next| next.first_attempt().is_some());
+        let answered = answer != Answer::None;
         effects.recovered = state.breaker.on_final(FinalBatch { id, answered, more_failed });
-        let now = Instant::now();
-        state.used_at = Some(now);
-        if answered {
-            state.answered_at = Some(now);
+        state.used_at = Some(Instant::now());
+        if answer == Answer::Delivered {
+            state.delivered_at = state.delivered_at.max(sent_at);
+            state.unknown_refusals = 0;
         }
         if state.has_no_failure() {
             (state.last_error, state.failed_at, state.throttled) = (None, None, Default::default());
@@ -127,6 +147,47 @@ impl Queue {
         state.last_error = Some(error);
         self.update_readiness(&mut state, &mut effects);
         effects
+    }
+
+    /// Requeues the halves of a batch whose content or size the service refused. They are sent at once: the target is not at
+    /// fault.
+    pub fn requeue_halves(&self, first: Batch, second: Batch) -> Effects {
+        let mut effects = Effects::default();
+        let mut state = self.lock();
+        state.breaker.on_requeued(first.id());
+        state.requeue(first, self.slow_after);
+        let place = state.waiting.partition_point(|other| other.id() < second.id());
+        state.waiting.insert(place, second);
+        self.update_readiness(&mut state, &mut effects);
+        effects
+    }
+
+    /// Sets a batch aside that the service refused for an unknown reason, so that other batches of the target go first and
+    /// show if the target is at fault. Returns the batch when there is no other.
+    pub fn set_aside(&self, mut batch: Batch) -> Result<Effects, Box<Batch>> {
+        batch.set_aside();
+        let mut effects = Effects::default();
+        let mut state = self.lock();
+        if state.waiting.iter().all(Batch::is_set_aside) {
+            return Err(Box::new(batch));
+        }
+        state.breaker.on_requeued(batch.id());
+        state.requeue(batch, self.slow_after);
+        self.update_readiness(&mut state, &mut effects);
+        Ok(effects)
+    }
+
+    /// Counts a refusal for an unknown reason. Returns whether batches are halved at once: not after many refusals without a
+    /// delivered batch in between, since then the service may refuse everything, and each event would cost a request.
+    pub fn count_unknown_refusal(&self) -> bool {
+        let mut state = self.lock();
+        state.unknown_refusals = state.unknown_refusals.saturating_add(1);
+        state.unknown_refusals <= UNKNOWN_REFUSALS_MAX
+    }
+
+    /// Returns whether a batch of the target was sent after `at` and delivered.
+    pub fn was_delivered_after(&self, at: Instant) -> bool {
+        self.lock().delivered_at.is_some_and(|delivered_at| delivered_at > at)
     }
 
     /// Requeues a batch whose group is being created by the attempt of another target. The queue sends nothing until

@@ -6,7 +6,9 @@ use tokio::time::Instant;
 
 use super::state::State;
 use super::{Effects, Queue};
-use crate::batch::{BatchTarget, Event, InitialCapacity, NewEvent, NotAdded, OpenBatch, TargetState};
+use crate::batch::{
+    BATCH_ID_STRIDE, BatchTarget, Event, InitialCapacity, NewEvent, NotAdded, OpenBatch, TargetState,
+};
 use crate::health::Health;
 use crate::memory::{Charge, NoRoom};
 
@@ -150,7 +152,8 @@ impl Queue {
             let charge = reserved.split_off(self.min_charge(std::slice::from_ref(event)));
             self.open_batch(id, charge, InitialCapacity::default(), now)
         };
-        let mut opened: Vec<_> = (state.next_batch..).zip(pieces).map(open).collect();
+        let ids = (0..).map(|piece| state.next_batch + piece * BATCH_ID_STRIDE);
+        let mut opened: Vec<_> = ids.zip(pieces).map(open).collect();
         let added = opened.iter_mut().zip(pieces).try_for_each(|(batch, event)| {
             // The charge of the batch was reserved before it was opened.
             batch.add(timestamp_ms, event, TargetState { health, is_under_way: false })
@@ -159,7 +162,7 @@ impl Queue {
             opened.into_iter().for_each(OpenBatch::cancel);
             return Err(NotAdded::NoRoom);
         }
-        state.next_batch += opened.len() as u64;
+        state.next_batch += opened.len() as u64 * BATCH_ID_STRIDE;
         state.used_at = Some(now);
         state.waiting.extend(opened.into_iter().map(OpenBatch::seal));
         Ok(())
@@ -182,7 +185,7 @@ impl Queue {
                 InitialCapacity { at_once: self.account.budget().is_plentiful(), ..state.last_size };
             let charge = self.reserve(std::slice::from_ref(event), health)?;
             let batch = self.open_batch(state.next_batch, charge, initial, now);
-            state.next_batch += 1;
+            state.next_batch += BATCH_ID_STRIDE;
             state.used_at = Some(now);
             state.open = Some(Box::new(batch));
             if !state.timer_armed {

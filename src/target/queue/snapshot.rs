@@ -60,9 +60,9 @@ impl Queue {
         self.lock().health()
     }
 
-    /// The time at which the service last took or refused a batch of the target.
-    pub fn answered_at(&self) -> Option<Instant> {
-        self.lock().answered_at
+    /// The time at which the service last took a batch of the target.
+    pub fn delivered_at(&self) -> Option<Instant> {
+        self.lock().delivered_at
     }
 
     /// The time of the last failure, while the target fails.

@@ -49,13 +49,15 @@ pub(super) struct State {
     pub(super) flushes: Vec<PendingFlush>,
     pub(super) counts: EventCounts,
     pub(super) last_error: Option<LastError>,
-    /// The time at which the service last took or refused a batch of the target.
-    pub(super) answered_at: Option<Instant>,
+    /// The time at which the last batch was sent that the service took.
+    pub(super) delivered_at: Option<Instant>,
     /// The time of the last failure, while the target fails.
     pub(super) failed_at: Option<Instant>,
     /// The time at which the open breaker lets the next batch go.
     pub(super) next_attempt: Option<Instant>,
     pub(super) throttled: ThrottledRun,
+    /// Refusals for an unknown reason since a batch of the target was last delivered.
+    pub(super) unknown_refusals: u32,
 }
 
 /// Throttled requests of the target in a row, counted only when batches of other targets were taken in between.
@@ -187,6 +189,14 @@ impl State {
         self.remove_in_flight(&batch, slow_after);
         let place = self.waiting.partition_point(|other| other.id() < batch.id());
         self.waiting.insert(place, batch);
+    }
+
+    /// The place of the waiting batch that goes next. A batch that was set aside lets others go first, until one of them is
+    /// delivered: that shows that the target is not at fault.
+    pub(super) fn next_place(&self) -> usize {
+        let proven = |refused_at: Instant| self.delivered_at.is_some_and(|at| at > refused_at);
+        let may_go = |batch: &Batch| !batch.is_set_aside() || batch.refused_at().is_some_and(proven);
+        self.waiting.iter().position(may_go).unwrap_or(0)
     }
 
     /// The lowest id of a batch that is not final. All batches below are final.

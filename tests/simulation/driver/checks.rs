@@ -35,11 +35,13 @@ impl Driver {
         if let Some(broken) = &world.broken {
             return Err(broken.clone());
         }
+        let is_all_final = totals.snapshot.pending_events + totals.snapshot.abandoned_events == 0;
+        let may_be_held_back = world.body_limit.is_known() && !is_all_final;
         let record = &mut world.record;
         check_counters(record, &totals)?;
         self.check_acks(record, &totals)?;
         if totals.is_exact {
-            self.check_offsets(record)?;
+            self.check_offsets(record, may_be_held_back)?;
         }
         self.check_flushes(record, &totals)
     }
@@ -69,10 +71,12 @@ impl Driver {
         Ok(())
     }
 
-    fn check_offsets(&self, record: &mut Record) -> Result<(), String> {
+    /// Checks that each source is where the outcomes say. `may_be_held_back`: some of the events that are pending or abandoned
+    /// may be in the same batch as others, which was halved unsent.
+    fn check_offsets(&self, record: &mut Record, may_be_held_back: bool) -> Result<(), String> {
         for (index, source) in self.sources.iter().enumerate() {
             let (offset, expected) = (source.offset(), record.offset(index));
-            if offset != expected {
+            if offset != expected && !(may_be_held_back && offset < expected) {
                 return Err(format!("source {index} is at {offset:?}, and by the outcomes at {expected:?}"));
             }
         }

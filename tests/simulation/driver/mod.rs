@@ -2,6 +2,7 @@
 //! two steps it checks what must hold at any time.
 
 mod checks;
+mod heal;
 mod push;
 
 use std::sync::{Arc, Mutex};
@@ -9,25 +10,16 @@ use std::time::Duration;
 
 use cwl_sink::engine::{Dependencies, Engine};
 use cwl_sink::sources::{Source, Sources};
-use cwl_sink::target::breaker::BreakerState;
 use cwl_sink::wait_group::WaitGroup;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
-use crate::models::SLACK;
 use crate::record::AckRecord;
 use crate::scenario::{AckMode, RunEnd, Scenario};
 use crate::service::SimulatedService;
 use crate::world::{HostClock, World};
 
 use push::Backlog;
-
-/// The longest wait for a probe: the longest back-off of a target, and a second.
-const PROBE_WAIT_MAX: Duration = Duration::from_secs(61);
-/// Longer than the longest pause of the endpoint and then that of a target together.
-const PAUSES_MAX: Duration = Duration::from_secs(125);
-/// The longest time, on average, that one batch or one event of a backlog takes to be delivered.
-const DELIVERY_MAX: Duration = Duration::from_millis(10);
 
 /// See the module.
 pub struct Driver {
@@ -172,73 +164,6 @@ impl Driver {
             world.note("ack", &[ack.token, reason as u64]);
             let code = ack.resolution.error.as_ref().and_then(|error| error.code.clone());
             world.record.add_ack(ack.token, AckRecord { reason, code, fetched_at })?;
-        }
-        Ok(())
-    }
-
-    /// Ends all faults. Everything that is pending must be delivered within the longest back-off.
-    async fn heal_and_close(&mut self) -> Result<(), String> {
-        let max = {
-            let mut world = self.service.world();
-            world.tick();
-            world.heal();
-            let batches: usize = world.record.queues.iter().map(|queue| queue.unfinished.len()).sum();
-            let config = &self.scenario.config;
-            // A request that hangs, a batch that was just opened, the pauses, and the backlog.
-            config.request_timeout
-                + config.flush_interval
-                + PAUSES_MAX
-                + DELIVERY_MAX * (batches + world.record.events.len()) as u32
-        };
-        self.clock.set_error_ms(0);
-        self.wait_until_delivered(max).await?;
-        // A breaker whose failed batch was dropped to make room is half open by then.
-        sleep(PROBE_WAIT_MAX).await;
-        self.check_nothing_is_stuck()?;
-        for target in 0..self.scenario.targets {
-            self.fetch_acks(usize::MAX)?;
-            self.push_last_event(target)?;
-        }
-        let latencies = DELIVERY_MAX * self.scenario.targets as u32;
-        self.wait_until_delivered(self.scenario.config.flush_interval + latencies + SLACK).await?;
-        if !self.close(Some(Duration::from_secs(1))).await? {
-            return Err("the shutdown of an engine with nothing to send was not done at once".into());
-        }
-        Ok(())
-    }
-
-    fn check_nothing_is_stuck(&self) -> Result<(), String> {
-        for queue in &self.service.world().record.queues {
-            let Some(engine_queue) = queue.engine_queue.upgrade() else { continue };
-            let snapshot = engine_queue.snapshot();
-            let is_stuck = match snapshot.breaker {
-                BreakerState::Closed | BreakerState::HalfOpen(None) => {
-                    snapshot.in_flight + snapshot.waiting_batches > 0
-                }
-                BreakerState::Open(_) | BreakerState::HalfOpen(Some(_)) => true,
-            };
-            if is_stuck {
-                return Err(format!("{} is stuck after all faults ended: {snapshot:?}", queue.name()));
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until nothing is pending, at most `max`.
-    async fn wait_until_delivered(&mut self, max: Duration) -> Result<(), String> {
-        let deadline = Instant::now() + max;
-        while self.engine.snapshot().pending_events > 0 {
-            if Instant::now() > deadline {
-                let pending = self.engine.snapshot().pending_events;
-                let mut targets = self.engine.target_snapshots().into_iter();
-                let stuck = targets.find(|target| target.waiting_batches + target.in_flight > 0);
-                return Err(format!(
-                    "{pending} events are still pending {max:?} after all faults ended, such as those of {stuck:?}"
-                ));
-            }
-            sleep(max / 50).await;
-            self.fetch_some_acks()?;
-            self.check()?;
         }
         Ok(())
     }

@@ -32,6 +32,8 @@ pub struct PendingPush {
     timestamp_ms: Option<i64>,
     bytes: usize,
     emf: bool,
+    /// The service refuses every request with the event.
+    is_poison: bool,
     /// The range of its source that the event covers.
     range: Option<(u64, u64)>,
 }
@@ -66,6 +68,11 @@ impl MadePush<'_> {
 
     fn is_too_long(&self) -> bool {
         self.text_bytes() > MESSAGE_BYTES_MAX
+    }
+
+    /// Returns true if the event goes to the queue for metrics.
+    fn is_metrics(&self) -> bool {
+        self.queue % 2 == 1
     }
 
     /// Returns true if the service would refuse the event for its age.
@@ -115,7 +122,9 @@ impl Driver {
             (begin, source.next)
         });
         let target = self.rng.usize(..self.scenario.targets);
-        let pending = PendingPush { target, timestamp_ms, bytes, emf, range };
+        let is_poison = self.rng.u32(..100) < self.scenario.poison_percent
+            && self.service.world().faults.poison[target].is_some();
+        let pending = PendingPush { target, timestamp_ms, bytes, emf, is_poison, range };
         if self.backlogs[index].is_empty() && self.push(index, &pending)? != Pushed::NoRoom {
             return Ok(());
         }
@@ -126,11 +135,18 @@ impl Driver {
         Ok(())
     }
 
-    /// Pushes a small event to a target, after all faults have ended.
-    pub(super) fn push_last_event(&mut self, target: usize) -> Result<(), String> {
+    /// Pushes a small event to a queue, after all faults have ended.
+    pub(super) fn push_last_event(&mut self, queue: usize) -> Result<(), String> {
+        let (target, emf) = (queue / 2, queue % 2 == 1);
         let timestamp_ms = Some(self.clock.now_ms());
-        let pending = PendingPush { target, timestamp_ms, bytes: 20, emf: false, range: None };
+        let pending = PendingPush { target, timestamp_ms, bytes: 20, emf, is_poison: false, range: None };
         self.push(self.sources.len(), &pending).map(drop)
+    }
+
+    /// Pushes an event to each queue in which a batch waits until another one is delivered.
+    pub(super) fn push_awaited_events(&mut self) -> Result<(), String> {
+        let queues = self.service.world().record.queues_in_need();
+        queues.into_iter().try_for_each(|queue| self.push_last_event(queue))
     }
 
     fn random_timestamp(&mut self) -> Option<i64> {
@@ -235,7 +251,10 @@ impl Driver {
             }
             PushError::TooOld { .. } | PushError::TooNew { .. } if has_odd_timestamp => Some(Pushed::Refused),
             PushError::NeverFits { limit, .. } if memory_max > *limit => Some(Pushed::Refused),
-            PushError::TooLarge { .. } if made.is_too_long() && rejects_long => Some(Pushed::Refused),
+            PushError::TooLarge { .. } if made.is_too_long() && rejects_long && !made.is_metrics() => {
+                Some(Pushed::Refused)
+            }
+            PushError::EmfTooLarge { .. } if made.is_too_long() && made.is_metrics() => Some(Pushed::Refused),
             PushError::Closed if self.service.world().shutdown.closed_at.is_some() => Some(Pushed::Refused),
             _ => None,
         }
@@ -257,13 +276,16 @@ impl Driver {
         queue.last_timestamp_ms = pending.timestamp_ms.or(queue.last_timestamp_ms);
         let first = record.pieces.len();
         let piece_bytes = made.piece_bytes(self.scenario.config.oversize);
+        let timestamp_ms = pending.timestamp_ms.or(last_timestamp_ms).unwrap_or(made.now_ms);
+        queue.is_out_of_order |= timestamp_ms < queue.newest_timestamp_ms;
+        queue.newest_timestamp_ms = queue.newest_timestamp_ms.max(timestamp_ms);
         for (piece, text_bytes) in piece_bytes.iter().enumerate() {
             queue.pieces.push(first + piece);
             record.pieces.push(PieceRecord {
                 event: token,
                 queue: made.queue,
                 number: queue.pieces.len() as u64 - 1,
-                timestamp_ms: pending.timestamp_ms.or(last_timestamp_ms).unwrap_or(made.now_ms),
+                timestamp_ms,
                 text_bytes: *text_bytes,
                 taken: 0,
                 taken_without_answer: 0,
@@ -279,6 +301,7 @@ impl Driver {
             pushed_bytes: pending.bytes,
             text_bytes,
             emf: pending.emf,
+            is_poison: pending.is_poison,
             ack_owed: self.acks_enabled,
             accepted_at: now,
             excused_before: queue.excused,

@@ -160,11 +160,14 @@ impl BreakerModel {
     fn ends_final(&mut self, key: BatchKey, state: FinalState, now: Moment, other_failed: OtherFailed) {
         let failures = if state == FinalState::CutOff { self.failures() } else { FailureBounds::default() };
         if self.is_probe(key) || (self.uncertain && self.one_at_a_time) {
+            // With several requests at once, the breaker may have been closed all the time.
+            let may_have_closed =
+                other_failed == OtherFailed::Perhaps || (self.uncertain && !self.one_at_a_time);
             self.uncertain = false;
             self.remembered = failures;
             match other_failed {
                 OtherFailed::No => self.open = None,
-                other => self.opens(key, failures, WaitBounds::NONE, other == OtherFailed::Perhaps, now),
+                _ => self.opens(key, failures, WaitBounds::NONE, may_have_closed, now),
             }
         } else if self.open.is_none() {
             self.remembered = failures;
@@ -235,7 +238,8 @@ impl BreakerModel {
         self.open.is_none() && !self.uncertain && self.remembered == FailureBounds::default()
     }
 
-    /// A batch that may have been the probe ended without a trace at the service, so the breaker may have closed.
+    /// A batch that may have been the probe ended without a trace at the service, or a failure did not count after all.
+    /// So the breaker may have closed.
     pub fn may_close(&mut self) {
         if let Some(open) = self.open.take_if(|open| open.probe.is_none()) {
             (self.remembered, self.uncertain) = (open.failures.perhaps_one_less(), true);

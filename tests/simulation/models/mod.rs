@@ -1,21 +1,39 @@
 //! Models of the breaker of a target and of the endpoint. They say which request may go out at which time, as far as
 //! the service can see it. No model looks into the engine.
 
+pub mod body_limit;
 pub mod breaker;
 pub mod endpoint;
 
+use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use body_limit::BodyLimitModel;
 pub use breaker::{AttemptEnd, BreakerModel, CountedFailure, OtherFailed};
 pub use endpoint::{EndpointModel, EndpointSign};
 
 /// The tolerance of every wait. Timers have a resolution of a millisecond, and a wait may begin and end with one.
 pub const SLACK: Duration = Duration::from_millis(5);
 
-/// Identifies a batch within its queue: the number of its first piece.
-pub type BatchKey = u64;
+/// Identifies a batch within its queue. The order of the keys is the order in which the batches go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BatchKey {
+    /// The number of the first piece of the batch that was sealed.
+    pub first: u64,
+    /// The place of the first event in that batch. It is above 0 for a part of a halved batch only.
+    pub place: u64,
+}
+
+impl fmt::Display for BatchKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            0 => write!(f, "{}", self.first),
+            place => write!(f, "{}+{place}", self.first),
+        }
+    }
+}
 
 /// Identifies a batch within the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +41,13 @@ pub struct BatchId {
     /// The index of its queue.
     pub queue: usize,
     pub key: BatchKey,
+}
+
+impl BatchId {
+    /// The numbers of the batch in the trace.
+    pub fn numbers(self) -> [u64; 3] {
+        [self.queue as u64, self.key.first, self.key.place]
+    }
 }
 
 /// A moment of the run.

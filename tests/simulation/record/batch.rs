@@ -1,11 +1,12 @@
 //! A batch that was sent at least once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::Steadiness;
+use super::{Halving, Steadiness};
 use crate::models::{AttemptEnd, CountedFailure};
 
 /// See the module.
@@ -13,7 +14,9 @@ use crate::models::{AttemptEnd, CountedFailure};
 pub struct BatchRecord {
     pub state: BatchState,
     pub pieces: Vec<usize>,
-    /// The request body, until the batch is final.
+    /// The pieces of the batch that was sealed. It has more of them than this one if this is a part of a halved batch.
+    pub root: Arc<[usize]>,
+    /// The request body, once it was sent and until the batch is final.
     pub body: Option<Bytes>,
     pub first_attempt_at: Instant,
     pub last_request_at: Instant,
@@ -22,6 +25,15 @@ pub struct BatchRecord {
     pub max_wait: Duration,
     pub last_code: Option<String>,
     pub given_up: GivenUp,
+    pub halving: Halving,
+    /// The batch is a half of another one.
+    pub is_half: bool,
+    /// The time at which the service first refused the batch, or the batch that this is a part of.
+    pub refused_at: Option<Instant>,
+    /// The batch lets others go first, until one of them shows that the service takes batches of the target.
+    pub is_set_aside: bool,
+    /// The batch was set aside once, so batches that were pushed later may have gone out before it.
+    pub was_set_aside: bool,
     /// The steadiness of the target when the attempt began.
     pub steadiness: Steadiness,
 }
@@ -50,7 +62,7 @@ pub enum BatchState {
 pub enum FinalState {
     /// The service took the batch, perhaps without some of its events.
     Delivered,
-    /// The service will never take the batch.
+    /// The service refused the batch, and the engine dropped it.
     NotRetryable,
     /// The attempt panicked or was cut off.
     CutOff,
@@ -69,6 +81,7 @@ impl BatchRecord {
     pub fn new(pieces: Vec<usize>, body: Bytes, now: Instant) -> Self {
         BatchRecord {
             state: BatchState::New,
+            root: pieces.as_slice().into(),
             pieces,
             body: Some(body),
             first_attempt_at: now,
@@ -77,6 +90,11 @@ impl BatchRecord {
             max_wait: Duration::ZERO,
             last_code: None,
             given_up: GivenUp::No,
+            halving: Halving::No,
+            is_half: false,
+            refused_at: None,
+            is_set_aside: false,
+            was_set_aside: false,
             steadiness: Steadiness::Unknown,
         }
     }

@@ -11,6 +11,19 @@ pub fn message(token: usize, bytes: usize, emf: bool) -> Vec<u8> {
         false => format!("<{token}>"),
     };
     let mut message = begin.into_bytes();
+    let room = bytes.saturating_sub(message.len());
+    if emf {
+        // Metrics are valid JSON, so no escape and no character is cut.
+        let filler = match token % 5 {
+            0 => "\u{fc}\u{20ac}",
+            1 => "say \\\"x\\\"\\n\\t\\\\",
+            _ => "plain text ",
+        };
+        message.extend(filler.repeat(room / filler.len()).bytes());
+        message.extend(std::iter::repeat_n(b'.', room % filler.len()));
+        message.extend_from_slice(b"\"}");
+        return message;
+    }
     let filler: &[u8] = match token % 5 {
         _ if bytes > LONG_BYTES => b"long",
         0 => "\u{fc}\u{20ac}".as_bytes(),
@@ -18,11 +31,7 @@ pub fn message(token: usize, bytes: usize, emf: bool) -> Vec<u8> {
         2 => &[0xff, b'z', 0xc3],
         _ => b"plain text ",
     };
-    let room = bytes.saturating_sub(message.len());
     message.extend(filler.iter().cycle().take(room));
-    if emf {
-        message.extend_from_slice(b"\"}");
-    }
     message
 }
 

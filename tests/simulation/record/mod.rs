@@ -1,6 +1,7 @@
 //! The record of a run: every accepted event, as the host and as the service know it.
 
 pub mod batch;
+pub mod halves;
 pub mod message;
 pub mod queue;
 
@@ -11,6 +12,7 @@ use cwl_sink::outcome::{Outcome, Reason};
 use tokio::time::Instant;
 
 pub use batch::{BatchRecord, BatchState, FinalState, GivenUp};
+pub use halves::Halving;
 pub use queue::{QueueRecord, Steadiness};
 
 use crate::models::{BatchId, BatchKey};
@@ -44,6 +46,8 @@ pub struct EventRecord {
     /// The length of the message as the service counts it.
     pub text_bytes: usize,
     pub emf: bool,
+    /// The service refuses every request with the event.
+    pub is_poison: bool,
     pub ack_owed: bool,
     pub accepted_at: Instant,
     /// [`QueueRecord::excused`] when the event was accepted.
@@ -115,6 +119,16 @@ impl Record {
         self.queues[id.queue].batches.get_mut(&id.key).expect("a batch that was sent")
     }
 
+    /// The queues without an event to send, in which a batch waits until another one is delivered.
+    pub fn queues_in_need(&self) -> Vec<usize> {
+        let is_sent = |piece: &usize| self.pieces[*piece].batch.is_some();
+        let in_need = |index: &usize| {
+            let queue = &self.queues[*index];
+            queue.needs_delivery() && queue.pieces.last().is_none_or(is_sent)
+        };
+        (0..self.queues.len()).filter(in_need).collect()
+    }
+
     /// Adds an ack.
     pub fn add_ack(&mut self, token: u64, ack: AckRecord) -> Result<(), String> {
         let Some(event) = self.events.get_mut(token as usize) else {
@@ -132,14 +146,13 @@ impl Record {
         Ok(())
     }
 
-    /// The offset that a source must have after the acks so far.
+    /// The offset that a source must have after the acks so far. The ranges of a batch that was halved are final
+    /// together.
     pub fn offset(&mut self, source: usize) -> Option<u64> {
         let source = &mut self.sources[source];
         while let Some(range) = source.accepted.get(source.final_events) {
             let is_next = *source.offset.get_or_insert(range.begin) == range.begin;
-            let ack = self.events[range.event].ack.as_ref();
-            let is_final = ack.is_some_and(|ack| ack.reason.outcome() != Outcome::Abandoned);
-            if !is_next || !is_final {
+            if !is_next || !is_range_final(&self.events, &self.pieces, &self.queues, range.event) {
                 break;
             }
             source.final_events += 1;
@@ -147,4 +160,22 @@ impl Record {
         }
         source.offset
     }
+}
+
+/// Returns true if the range of an event is final: the event and all others of its batch are, and none was abandoned.
+fn is_range_final(
+    events: &[EventRecord],
+    pieces: &[PieceRecord],
+    queues: &[QueueRecord],
+    event: usize,
+) -> bool {
+    let is_final = |event: usize| {
+        let ack = events[event].ack.as_ref();
+        ack.is_some_and(|ack| ack.reason.outcome() != Outcome::Abandoned)
+    };
+    let roots = pieces[events[event].pieces.clone()].iter().filter_map(|piece| {
+        let batch = &queues[piece.queue].batches[&piece.batch?];
+        batch.is_half.then_some(&batch.root)
+    });
+    is_final(event) && roots.flat_map(|root| root.iter()).all(|piece| is_final(pieces[*piece].event))
 }

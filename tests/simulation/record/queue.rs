@@ -34,8 +34,16 @@ pub struct QueueRecord {
     /// Attempts under way.
     pub in_flight: usize,
     pub breaker: BreakerModel,
-    /// The service has taken a batch of the target.
-    pub was_delivered: bool,
+    /// The time at which the service last took a batch of the target.
+    pub delivered_at: Option<Instant>,
+    /// Refusals of content in a row, without a batch that was taken in between.
+    pub unknown_refusals: u32,
+    /// The service refused something else than poison, so any event may be refused alone and dropped.
+    pub may_drop_any: bool,
+    /// A piece was pushed with an earlier timestamp than one before it.
+    pub is_out_of_order: bool,
+    /// The latest timestamp of a piece.
+    pub newest_timestamp_ms: i64,
     /// The last request got no answer, and the engine may not have blamed the target for it. Other targets then go
     /// first.
     pub was_unanswered: bool,
@@ -73,7 +81,11 @@ impl QueueRecord {
             newest_sent: None,
             in_flight: 0,
             breaker: BreakerModel::new(one_at_a_time),
-            was_delivered: false,
+            delivered_at: None,
+            unknown_refusals: 0,
+            may_drop_any: false,
+            is_out_of_order: false,
+            newest_timestamp_ms: i64::MIN,
             was_unanswered: false,
             excused: Duration::ZERO,
             excused_before_close: Duration::ZERO,
@@ -83,12 +95,12 @@ impl QueueRecord {
     /// The engine has forgotten the target, so the next push begins with a new queue.
     pub fn forget(&mut self) {
         (self.last_push_at, self.last_timestamp_ms, self.created_at) = (None, None, None);
-        self.was_delivered = false;
+        (self.delivered_at, self.unknown_refusals) = (None, 0);
         self.breaker = BreakerModel::new(self.one_at_a_time);
     }
 
     pub fn steadiness(&self) -> Steadiness {
-        if !self.was_delivered || self.breaker.is_failing() {
+        if self.delivered_at.is_none() || self.breaker.is_failing() {
             Steadiness::OnTrial
         } else if !self.was_unanswered && self.breaker.has_no_failure() {
             Steadiness::Steady
@@ -110,5 +122,27 @@ impl QueueRecord {
     /// Returns true if a batch other than `key` failed before and may be waiting.
     pub fn has_other_failed(&self, key: BatchKey) -> bool {
         self.unfinished.iter().any(|other| *other != key && !self.batches[other].is_in_flight())
+    }
+
+    /// The key of the next batch that nothing of was sent yet.
+    pub fn next_key(&self) -> BatchKey {
+        let first =
+            self.newest_sent.map_or(0, |newest| newest.first + self.batches[&newest].root.len() as u64);
+        BatchKey { first, place: 0 }
+    }
+
+    /// Returns true if a batch was taken after the first refusal of this one, so that the target is not at fault.
+    pub fn is_proven(&self, batch: &BatchRecord) -> bool {
+        let refused_at = batch.refused_at.filter(|_| batch.is_set_aside);
+        refused_at.is_some_and(|refused_at| self.was_delivered_after(refused_at))
+    }
+
+    pub fn was_delivered_after(&self, at: Instant) -> bool {
+        self.delivered_at.is_some_and(|delivered_at| delivered_at > at)
+    }
+
+    /// Returns true if a batch waits that goes only after another one was delivered.
+    pub fn needs_delivery(&self) -> bool {
+        self.unfinished_batches().any(|batch| batch.is_set_aside && !self.is_proven(batch))
     }
 }

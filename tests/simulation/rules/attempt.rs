@@ -1,8 +1,8 @@
 //! An attempt to send a batch begins only when the batch may go out: in its order, not too late, and not while its
 //! target or the endpoint waits.
 
-use crate::models::{BatchId, BatchKey};
-use crate::record::QueueRecord;
+use crate::models::{BatchId, BatchKey, Moment};
+use crate::record::{BatchRecord, BatchState, Halving, QueueRecord};
 use crate::world::World;
 
 impl World {
@@ -12,12 +12,16 @@ impl World {
         let config = &self.scenario.config;
         // A probe has its batch with it while it renews credentials, and the service cannot see that batch.
         let may_be_probing = now.renewed && !self.record.queues[id.queue].one_at_a_time;
+        // Parts of a batch that was halved unsent may come after parts that belong behind them.
+        let is_order_known = config.target_concurrency == 1 || !self.body_limit.is_known();
         let may_skip = self.may_drop_oldest(id.queue)
             || now.closing
             || self.counts.renewals_panicked > 0
             || may_be_probing;
         let endpoint = self.endpoint.request_begins(id, now);
-        let queue = &mut self.record.queues[id.queue];
+        let record = &mut self.record;
+        let queue = &mut record.queues[id.queue];
+        let is_any_unsent = queue.pieces.iter().any(|piece| record.pieces[*piece].batch.is_none());
         let batch = queue.batches.get(&id.key).ok_or("no such batch")?;
         let kept = if batch.is_final() || batch.is_in_flight() {
             Err("sent though it was final or in flight".into())
@@ -34,29 +38,69 @@ impl World {
         if queue.in_flight > config.target_concurrency {
             return Err(of_batch(format!("{} requests of the target at once", queue.in_flight)));
         }
-        check_order(queue, id.key, may_skip).map_err(of_batch)?;
+        if !may_skip {
+            if is_order_known {
+                check_order(queue, id.key, now).map_err(of_batch)?;
+            }
+            check_others_first(queue, id.key, is_any_unsent, now).map_err(of_batch)?;
+        }
+        queue.newest_sent = queue.newest_sent.max(Some(id.key));
         queue.breaker.begins(id.key, now).map_err(|what| format!("{name}: {what}"))
     }
 }
 
-/// Checks that the batches of a target go out one after the other, without a gap. `may_skip`: batches may be final,
-/// or under way, without a trace at the service.
-fn check_order(queue: &mut QueueRecord, key: BatchKey, may_skip: bool) -> Result<(), String> {
-    let newest = queue.newest_sent.filter(|newest| *newest != key);
-    if newest.is_none_or(|newest| key > newest) {
-        let next = newest.map_or(0, |newest| newest + queue.batches[&newest].pieces.len() as u64);
-        if queue.newest_sent != Some(key) && key != next && !may_skip {
-            return Err(format!("went out while the events from {next} on were still to come"));
-        }
-        queue.newest_sent = Some(key);
-    } else if queue.one_at_a_time {
-        return Err(format!("went out after batch {newest:?}, which was pushed later"));
+/// Checks that the batches of a target, and the halves of a batch, go out one after the other, without a gap.
+fn check_order(queue: &QueueRecord, key: BatchKey, now: Moment) -> Result<(), String> {
+    let batch = &queue.batches[&key];
+    let next = queue.next_key();
+    if batch.state == BatchState::New && key != next {
+        return Err(format!("went out while the events from {next} on were still to come"));
     }
-    if let Some(newest) = newest.filter(|_| queue.one_at_a_time) {
-        let before = &queue.batches[&newest];
-        if !before.is_final() && !before.may_be_given_up() && !may_skip {
-            return Err(format!("went out though batch {newest} before it is not final"));
-        }
+    let newest = queue.newest_sent.filter(|newest| *newest > key);
+    if let Some(newest) = newest.filter(|_| queue.one_at_a_time && !batch.was_set_aside) {
+        return Err(format!("went out after batch {newest}, which was pushed later"));
     }
-    Ok(())
+    let before = queue.unfinished.range(..key).find(|before| {
+        let batch = &queue.batches[before];
+        let lets_others_go = batch.is_set_aside && !queue.is_proven(batch);
+        let goes_first = !batch.may_be_given_up() && !lets_others_go && batch.halving == Halving::No;
+        // With several requests at once, a batch may have been taken from its queue before the other came back.
+        let waits = queue.one_at_a_time || (batch.is_half && waits_before(batch, now));
+        goes_first && waits
+    });
+    match before {
+        Some(before) => Err(format!("went out though batch {before} before it is not final")),
+        None => Ok(()),
+    }
+}
+
+/// Checks that a batch that was set aside lets others go first. `is_any_unsent`: events of the target were not sent
+/// yet.
+fn check_others_first(
+    queue: &QueueRecord,
+    key: BatchKey,
+    is_any_unsent: bool,
+    now: Moment,
+) -> Result<(), String> {
+    let batch = &queue.batches[&key];
+    if !batch.is_set_aside || queue.is_proven(batch) {
+        return Ok(());
+    }
+    let mut others = queue.unfinished.iter().filter(|other| **other != key);
+    let first = others.find(|other| {
+        let other = &queue.batches[other];
+        !other.is_set_aside && !other.may_be_given_up() && waits_before(other, now)
+    });
+    match first {
+        Some(other) => Err(format!("was refused for an unknown reason, and went out before batch {other}")),
+        None if is_any_unsent && queue.one_at_a_time && !now.renewed => {
+            Err("was refused for an unknown reason, and went out before events that were not sent yet".into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Returns true if the batch waited before this moment.
+fn waits_before(batch: &BatchRecord, now: Moment) -> bool {
+    !batch.is_in_flight() && batch.last_answer_at.is_some_and(|at| at < now.at)
 }

@@ -30,5 +30,5 @@ pub fn check_sequence(record: &Record, queue: usize, pieces: &[usize]) -> Result
         let name = record.queues[queue].name();
         return Err(format!("event {} of {name} is in two batches, {other} and {first}", piece.event));
     }
-    Ok(first)
+    Ok(BatchKey { first, place: 0 })
 }

@@ -2,6 +2,9 @@
 
 use cwl_sink::limits;
 
+use crate::models::BatchId;
+use crate::world::World;
+
 use super::body::BodyEvent;
 
 const EVENTS_MAX: usize = 10_000;
@@ -19,4 +22,20 @@ pub fn check(events: &[BodyEvent<'_>]) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+impl World {
+    /// Checks that a size that was refused before is not sent again. A single event cannot be halved.
+    pub fn check_body_limit(&self, batch: BatchId, body_bytes: usize) -> Result<(), String> {
+        let events = self.record.batch(batch).pieces.len();
+        // The limit may have changed while a probe renewed credentials.
+        let is_clear = self.counts.renewals == 0;
+        if events > 1 && is_clear && self.body_limit.is_exceeded_by(body_bytes) {
+            return Err(format!(
+                "batch {} with {events} events and {body_bytes} bytes went out though the service takes no such size",
+                batch.key
+            ));
+        }
+        Ok(())
+    }
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use cwl_sink::service::{ApiError, RejectedEvents};
 
-use crate::faults;
+use crate::faults::{self, Meaning, meaning_of};
 use crate::models::BatchId;
+use crate::record::BatchRecord;
 use crate::scenario::pick;
 use crate::world::{FaultMode, World};
 
@@ -44,14 +45,55 @@ impl World {
         if !self.resources.streams.contains(&(queue.group.clone(), queue.stream.clone())) {
             return (PutAnswer::Fail(faults::not_found()), latency);
         }
+        if let Some(fault) = self.lasting_fault(batch) {
+            return self.refuse(batch, fault, latency);
+        }
         let (answer, delay) = self.decide_by_fault_mode(batch, latency);
         match answer {
+            PutAnswer::Fail(error) => {
+                self.record.queues[batch.queue].may_drop_any |= meaning_of(&error).is_refusal();
+                (PutAnswer::Fail(error), delay)
+            }
             PutAnswer::Take { refused, .. } if self.rng.bool() => {
                 self.take(batch, refused);
                 (PutAnswer::Take { refused, taken_already: true }, delay)
             }
             answer => (answer, delay),
         }
+    }
+
+    /// The index of the fault that the batch meets with every request: it holds a poisonous event, or it is too large.
+    fn lasting_fault(&mut self, batch: BatchId) -> Option<usize> {
+        let BatchRecord { pieces, body, .. } = self.record.batch(batch);
+        let body_bytes = body.as_ref().map_or(0, bytes::Bytes::len);
+        if self.scenario.wire_max_bytes.is_some_and(|max| body_bytes > max) {
+            self.record.queues[batch.queue].may_drop_any |= pieces.len() == 1;
+            return self.faults.errors.iter().position(|error| *error == faults::too_large());
+        }
+        let is_poison = |piece: &usize| self.record.events[self.record.pieces[*piece].event].is_poison;
+        self.faults.poison_of(batch.queue).filter(|_| pieces.iter().any(is_poison))
+    }
+
+    /// Refuses a batch that is never taken. The faults of the moment may come first.
+    fn refuse(&mut self, batch: BatchId, fault: usize, latency: Duration) -> (PutAnswer, Duration) {
+        let timeout = self.scenario.config.request_timeout;
+        let dice = self.rng.u32(..100);
+        let (fault, delay) = match self.faults.mode_of(batch.queue) {
+            FaultMode::Hanging(percent) if dice < percent => {
+                return (PutAnswer::Fail(faults::timed_out()), timeout);
+            }
+            FaultMode::Panicking(percent) if dice < percent => return (PutAnswer::Panic, latency),
+            FaultMode::Failing(percent, other) if dice < percent => {
+                let other = other.unwrap_or_else(|| self.any_fault());
+                let meaning = meaning_of(&self.faults.errors[other]);
+                // "Taken already" would not be true.
+                let is_possible = meaning != Meaning::Delivered && !meaning.is_refusal();
+                (if is_possible { other } else { fault }, latency)
+            }
+            FaultMode::Slow => (fault, timeout.mul_f64(self.rng.f64() * 0.99)),
+            _ => (fault, latency),
+        };
+        (PutAnswer::Fail(self.faults.meet(fault)), delay)
     }
 
     fn decide_by_fault_mode(&mut self, batch: BatchId, latency: Duration) -> (PutAnswer, Duration) {

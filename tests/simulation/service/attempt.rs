@@ -65,7 +65,12 @@ impl World {
         let was_repeated = batch.take_clock_error();
         match meaning {
             Meaning::Delivered => self.ends_final(id, FinalState::Delivered),
-            Meaning::Never => self.ends_final(id, FinalState::NotRetryable),
+            Meaning::RefusedContent | Meaning::UnknownRefusal => self.is_refused(id, meaning),
+            Meaning::TooLarge => {
+                let bytes = self.record.batch(id).body.as_ref().map_or(0, bytes::Bytes::len);
+                self.body_limit.on_refused(bytes);
+                self.is_refused(id, meaning);
+            }
             Meaning::Pause if was_probe && may_be_clock(error) && !was_repeated => {
                 batch.state = BatchState::SendsAgain { after_clock_error: true };
             }
@@ -90,7 +95,7 @@ impl World {
         self.record.queues[id.queue].was_unanswered = is_unanswered;
     }
 
-    fn ends_final(&mut self, id: BatchId, state: FinalState) {
+    pub(super) fn ends_final(&mut self, id: BatchId, state: FinalState) {
         self.attempt_ends(id, AttemptEnd::Final(state), EndpointSign::Answered);
     }
 
@@ -124,7 +129,7 @@ impl World {
 
     /// Notes that a batch is tried again after a wait between `min` and `max`. It is given up if that is too late;
     /// without a `min` that is never certain. Returns true if the batch may be final.
-    fn note_retry(&mut self, id: BatchId, min: Option<Duration>, max: Duration) -> bool {
+    pub(super) fn note_retry(&mut self, id: BatchId, min: Option<Duration>, max: Duration) -> bool {
         let now = self.tick();
         let max_age = self.scenario.config.retry_max_age;
         let batch = self.record.batch_mut(id);

@@ -138,7 +138,9 @@ impl World {
 /// creations have a quota of their own.
 fn meaning_of_failed_create(error: &ApiError) -> Meaning {
     match meaning_of(error) {
-        Meaning::Create | Meaning::Never => Meaning::Short,
+        Meaning::Create | Meaning::RefusedContent | Meaning::TooLarge | Meaning::UnknownRefusal => {
+            Meaning::Short
+        }
         Meaning::Throttle => Meaning::Long,
         meaning => meaning,
     }

@@ -5,6 +5,7 @@ mod attempt;
 mod create;
 mod credentials;
 mod put;
+mod refusal;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -90,12 +91,12 @@ impl Drop for CallGuard {
             CallKind::Put(batch) | CallKind::Create(batch)
                 if !world.shutdown.is_stopped && !std::thread::panicking() =>
             {
-                world.note("cancelled", &[batch.queue as u64, batch.key]);
+                world.note("cancelled", &batch.numbers());
                 world.resources.creators.retain(|_, creator| creator.batch != batch);
                 world.attempt_fails(batch, Meaning::Long, &faults::timed_out());
             }
             CallKind::Put(batch) | CallKind::Create(batch) => {
-                world.note("cut", &[batch.queue as u64, batch.key]);
+                world.note("cut", &batch.numbers());
                 world.resources.creators.retain(|_, creator| creator.batch != batch);
                 world.attempt_ends(batch, AttemptEnd::Final(FinalState::CutOff), EndpointSign::CutOff);
             }

@@ -7,7 +7,7 @@ use cwl_sink::service::{ApiError, PutLogEvents, RejectedEvents};
 use super::answer::PutAnswer;
 use crate::faults::{Meaning, meaning_of};
 use crate::models::{AttemptEnd, BatchId, BatchKey, EndpointSign};
-use crate::record::{BatchState, FinalState};
+use crate::record::{BatchState, FinalState, Halving};
 use crate::rules::age::refusal_at;
 use crate::world::World;
 
@@ -31,14 +31,16 @@ impl World {
                 return None;
             }
         };
-        self.note("put", &[batch.queue as u64, batch.key, request.body.bytes.len() as u64]);
+        let body_bytes = request.body.bytes.len();
+        self.note("put", &[&batch.numbers()[..], &[body_bytes as u64]].concat());
         if !matches!(self.record.batch(batch).state, BatchState::SendsAgain { .. }) {
-            let kept = self.check_attempt(batch);
+            let kept = self.check_body_limit(batch, body_bytes).and_then(|()| self.check_attempt(batch));
             self.report_if_broken(kept);
+            self.record.batch_mut(batch).halving = Halving::No;
             self.record.batch_mut(batch).steadiness = self.record.queues[batch.queue].steadiness();
         }
         let steadiness = self.record.batch(batch).steadiness;
-        let number = self.call_begins(Some(batch.queue), steadiness, request.body.bytes.len());
+        let number = self.call_begins(Some(batch.queue), steadiness, body_bytes);
         self.record.batch_mut(batch).begin_request(now.at);
         let (answer, delay) = self.decide_answer(batch);
         Some(PendingPut { number, batch, answer, delay })
@@ -55,7 +57,7 @@ impl World {
             .ok_or_else(|| format!("a request for {group}/{stream}, which nobody pushed to"))?;
         let key = match self.known_batch(queue, request) {
             Some(key) => key,
-            None => self.read_new_batch(queue, request)?,
+            None => self.read_batch(queue, request)?,
         };
         Ok(BatchId { queue, key })
     }
@@ -97,7 +99,8 @@ impl World {
             PutAnswer::Panic => unreachable!("the call has panicked"),
         };
         let meaning = error.as_ref().map(meaning_of);
-        self.note("answer", &[batch.queue as u64, batch.key, meaning.map_or(99, |meaning| meaning as u64)]);
+        let meaning_number = meaning.map_or(99, |meaning| meaning as u64);
+        self.note("answer", &[&batch.numbers()[..], &[meaning_number]].concat());
         match (error, meaning) {
             (Some(error), Some(meaning)) if meaning != Meaning::Delivered => {
                 self.attempt_fails(batch, meaning, &error);
@@ -105,7 +108,12 @@ impl World {
             }
             (error, _) => {
                 self.confirm(batch, refused, error.is_some());
-                self.record.queues[batch.queue].was_delivered = true;
+                let queue = &mut self.record.queues[batch.queue];
+                let sent_at = queue.batches[&batch.key].last_request_at;
+                (queue.delivered_at, queue.unknown_refusals) = (queue.delivered_at.max(Some(sent_at)), 0);
+                if let Some(body) = queue.batches[&batch.key].body.as_ref().filter(|_| error.is_none()) {
+                    self.body_limit.on_taken(body.len());
+                }
                 let end = AttemptEnd::Final(FinalState::Delivered);
                 self.attempt_ends(batch, end, EndpointSign::Answered);
                 error.map_or(Ok(refused), Err)

@@ -38,6 +38,9 @@ pub struct Faults {
     pub met: Vec<bool>,
     /// The faults of each target.
     pub modes: Vec<FaultMode>,
+    /// For each target: the index of the fault of every request that holds a poisonous event. `None`: the target has
+    /// no such events.
+    pub poison: Vec<Option<usize>>,
     pub credentials_gone: Option<CredentialsGone>,
     /// Credentials are good again only after a renewal.
     pub renewal_needed: bool,
@@ -72,7 +75,12 @@ impl Faults {
             let percent = if scenario.stubborn { 100 } else { 50 };
             modes[target] = FaultMode::Failing(percent, Some(scenario.first_fault));
         }
+        let poison = (0..scenario.targets).map(|target| {
+            let is_poisoned = scenario.poison_percent > 0 && target >= scenario.healthy && rng.bool();
+            is_poisoned.then(|| random_poison(&errors, rng))
+        });
         Faults {
+            poison: poison.collect(),
             met: vec![false; errors.len()],
             errors,
             modes,
@@ -89,14 +97,29 @@ impl Faults {
         self.errors[fault].clone()
     }
 
+    /// The fault of a queue's poisonous events, if it has such events.
+    pub fn poison_of(&self, queue: usize) -> Option<usize> {
+        self.poison[queue / 2]
+    }
+
     /// The faults of a queue's target now.
     pub fn mode_of(&self, queue: usize) -> FaultMode {
         if self.healed { FaultMode::Fine } else { self.modes[queue / 2] }
     }
 }
 
+/// The index of a random fault of a request that holds a poisonous event.
+fn random_poison(errors: &[ApiError], rng: &mut fastrand::Rng) -> usize {
+    loop {
+        let index = rng.usize(..errors.len());
+        if matches!(meaning_of(&errors[index]), Meaning::RefusedContent | Meaning::UnknownRefusal) {
+            return index;
+        }
+    }
+}
+
 impl World {
-    /// Ends every fault.
+    /// Ends every fault. Poisonous events stay, and so does the largest size of a request.
     pub fn heal(&mut self) {
         let faults = &mut self.faults;
         faults.healed = true;

@@ -14,7 +14,7 @@ use cwl_sink::config::WhenFull;
 use cwl_sink::engine::Engine;
 use tokio::time::Instant;
 
-use crate::models::{BatchId, EndpointModel, Moment};
+use crate::models::{BatchId, BodyLimitModel, EndpointModel, Moment};
 use crate::record::{QueueRecord, Record, Steadiness};
 use crate::scenario::Scenario;
 
@@ -33,6 +33,7 @@ pub struct World {
     pub resources: Resources,
     pub faults: Faults,
     pub endpoint: EndpointModel,
+    pub body_limit: BodyLimitModel,
     pub calls: Calls,
     pub counts: Counts,
     pub shutdown: Shutdown,
@@ -80,6 +81,8 @@ pub struct Shutdown {
     pub closed_at: Option<Instant>,
     /// Everything was final before the time-out of the shutdown.
     pub is_in_time: bool,
+    /// A batch waited for the memory to halve it when the shutdown began.
+    pub is_blocked: bool,
     /// The engine was stopped, and the runtime may be gone.
     pub is_stopped: bool,
 }
@@ -114,6 +117,7 @@ impl World {
         let now = Instant::now();
         World {
             endpoint: EndpointModel::new(record.queues.len(), scenario.config.slow_after),
+            body_limit: BodyLimitModel::default(),
             calls: Calls::new(scenario.config.concurrency),
             record,
             rng,

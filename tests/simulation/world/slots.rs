@@ -109,7 +109,11 @@ impl World {
         let is_renewing = self.calls.by_number.values().any(|call| call.queue.is_none());
         // While the endpoint comes back, no order is promised. All targets send in the end.
         let is_coming_back = self.calls.limit < self.scenario.config.concurrency;
-        self.endpoint.may_be_paused() || is_paced || is_renewing || is_coming_back
+        self.endpoint.may_be_paused()
+            || is_paced
+            || is_renewing
+            || is_coming_back
+            || self.may_wait_for_memory_unseen()
     }
 
     /// The time until which calls that began at these times hold all of `slots`.
