@@ -177,7 +177,7 @@ impl EventCheck<'_> {
         if self.world.scenario.end == RunEnd::Healed && !self.world.shutdown.is_blocked {
             return Some("though everything could be sent".into());
         }
-        if self.world.counts.endpoint_failures > 0 {
+        if self.world.counts.endpoint_failures > 0 || self.world.may_wait_for_memory() {
             return None;
         }
         let is_tried = self.any_batch(|batch| batch.last_request_at >= closed_at);

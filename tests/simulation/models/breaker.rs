@@ -171,6 +171,9 @@ impl BreakerModel {
             }
         } else if self.open.is_none() {
             self.remembered = failures;
+        } else if let Some(open) = self.open.as_mut().filter(|open| open.may_have_closed) {
+            // A closed breaker forgets its failures.
+            open.failures.min = open.failures.min.min(failures.min);
         }
     }
 

@@ -238,7 +238,8 @@ impl EndpointModel {
                 self.probe_fails(index, now, unanswered);
             }
             (EndpointSign::Failed | EndpointSign::Unanswered, None) if self.paused.is_none() => {
-                self.pause(now.at, unanswered);
+                // A request without an answer may have paused the endpoint just before.
+                self.pause(now.at, unanswered || self.maybe_paused_at.is_some());
             }
             (EndpointSign::Failed | EndpointSign::Unanswered, None) => {}
         }
