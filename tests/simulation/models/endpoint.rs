@@ -238,8 +238,14 @@ impl EndpointModel {
                 self.probe_fails(index, now, unanswered);
             }
             (EndpointSign::Failed | EndpointSign::Unanswered, None) if self.paused.is_none() => {
-                // A request without an answer may have paused the endpoint just before.
-                self.pause(now.at, unanswered || self.maybe_paused_at.is_some());
+                let counts_before = self.counts;
+                self.pause(now.at, unanswered);
+                if let Some(paused) = self.paused.as_mut().filter(|_| self.maybe_paused_at.is_some()) {
+                    // A request without an answer may have paused the endpoint just before. Then a probe may go at
+                    // once, and this failure does not count.
+                    paused.min_wait = Duration::ZERO;
+                    self.counts = counts_before;
+                }
             }
             (EndpointSign::Failed | EndpointSign::Unanswered, None) => {}
         }

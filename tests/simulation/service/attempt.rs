@@ -22,7 +22,12 @@ impl World {
         let is_endpoint_failure = matches!(sign, EndpointSign::Failed | EndpointSign::Unanswered);
         self.counts.endpoint_failures += u32::from(is_endpoint_failure);
         self.endpoint.attempt_ends(id, sign, now);
-        let is_unclear = self.may_drop_oldest(id.queue) || self.counts.renewals_panicked > 0 || now.closing;
+        // Parts of a batch that was halved unsent may wait before a batch that failed.
+        let may_be_halved_unsent = self.body_limit.is_known() && self.scenario.config.target_concurrency > 1;
+        let is_unclear = self.may_drop_oldest(id.queue)
+            || self.counts.renewals_panicked > 0
+            || now.closing
+            || may_be_halved_unsent;
         let queue = &mut self.record.queues[id.queue];
         queue.in_flight -= 1;
         queue.was_unanswered = false;
