@@ -16,8 +16,8 @@ const PAUSES_MAX: Duration = Duration::from_secs(125);
 const DELIVERY_MAX: Duration = Duration::from_millis(10);
 /// The most requests that one event takes, on average, in a run in which batches are halved again and again.
 const REQUESTS_WITH_HALVES_MAX: usize = 10;
-/// The parts into which the time for the delivery is divided. At the end of each the host looks again.
-const LOOKS: u32 = 50;
+/// The number of checks during a wait.
+const CHECKS: u32 = 50;
 
 impl Driver {
     /// Ends all faults. Everything that is pending must be final within the longest back-off: poisonous events dropped,
@@ -67,7 +67,7 @@ impl Driver {
     /// only after another one was delivered. Returns false if a batch that has to be halved still waits for memory.
     async fn wait_with_help(&mut self, max: Duration) -> Result<bool, String> {
         let deadline = Instant::now() + max;
-        while !self.wait_until_delivered(max / LOOKS).await? {
+        while !self.wait_until_delivered(max / CHECKS).await? {
             if Instant::now() > deadline {
                 let waits_for_memory = self.service.world().may_wait_for_memory();
                 return if waits_for_memory { Ok(false) } else { Err(self.describe_pending(max)) };
@@ -86,7 +86,7 @@ impl Driver {
             if Instant::now() > deadline {
                 return Ok(false);
             }
-            sleep((max / LOOKS).max(Duration::from_millis(1))).await;
+            sleep((max / CHECKS).max(Duration::from_millis(1))).await;
             self.fetch_some_acks()?;
             self.check()?;
         }

@@ -145,7 +145,7 @@ impl Driver {
 
     /// Pushes an event to each queue in which a batch waits until another one is delivered.
     pub(super) fn push_awaited_events(&mut self) -> Result<(), String> {
-        let queues = self.service.world().record.queues_in_need();
+        let queues = self.service.world().record.queues_that_need_delivery();
         queues.into_iter().try_for_each(|queue| self.push_last_event(queue))
     }
 

@@ -120,13 +120,13 @@ impl Record {
     }
 
     /// The queues without an event to send, in which a batch waits until another one is delivered.
-    pub fn queues_in_need(&self) -> Vec<usize> {
+    pub fn queues_that_need_delivery(&self) -> Vec<usize> {
         let is_sent = |piece: &usize| self.pieces[*piece].batch.is_some();
-        let in_need = |index: &usize| {
+        let needs_delivery = |index: &usize| {
             let queue = &self.queues[*index];
             queue.needs_delivery() && queue.pieces.last().is_none_or(is_sent)
         };
-        (0..self.queues.len()).filter(in_need).collect()
+        (0..self.queues.len()).filter(needs_delivery).collect()
     }
 
     /// Adds an ack.

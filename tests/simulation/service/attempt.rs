@@ -70,11 +70,11 @@ impl World {
         let was_repeated = batch.take_clock_error();
         match meaning {
             Meaning::Delivered => self.ends_final(id, FinalState::Delivered),
-            Meaning::RefusedContent | Meaning::UnknownRefusal => self.is_refused(id, meaning),
+            Meaning::RefusedContent | Meaning::UnknownRefusal => self.on_refused(id, meaning),
             Meaning::TooLarge => {
                 let bytes = self.record.batch(id).body.as_ref().map_or(0, bytes::Bytes::len);
                 self.body_limit.on_refused(bytes);
-                self.is_refused(id, meaning);
+                self.on_refused(id, meaning);
             }
             Meaning::Pause if was_probe && may_be_clock(error) && !was_repeated => {
                 batch.state = BatchState::SendsAgain { after_clock_error: true };

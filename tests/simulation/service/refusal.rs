@@ -15,7 +15,7 @@ const UNKNOWN_REFUSALS_MAX: u32 = 64;
 
 impl World {
     /// A request was refused for its content or its size.
-    pub fn is_refused(&mut self, id: BatchId, refusal: Meaning) {
+    pub fn on_refused(&mut self, id: BatchId, refusal: Meaning) {
         let now = self.tick();
         let queue = &mut self.record.queues[id.queue];
         let is_known = refusal != Meaning::UnknownRefusal;
@@ -26,31 +26,31 @@ impl World {
         if batch.pieces.len() > 1 {
             batch.refused_at = Some(now.at);
             return match is_known || are_few || was_set_aside {
-                true => self.is_halved(id),
-                false => self.is_set_aside(id),
+                true => self.halve_or_retry(id),
+                false => self.set_aside(id),
             };
         }
         let refused_at = *batch.refused_at.get_or_insert(now.at);
         match is_known || self.record.queues[id.queue].was_delivered_after(refused_at) {
             true => self.ends_final(id, FinalState::NotRetryable),
-            false => self.is_set_aside(id),
+            false => self.set_aside(id),
         }
     }
 
     /// The batch is halved. If there may be no memory for the halves, the whole batch may be set aside instead, or tried
     /// again later.
-    fn is_halved(&mut self, id: BatchId) {
+    fn halve_or_retry(&mut self, id: BatchId) {
         if self.has_memory_to_halve(id) {
-            self.is_requeued(id, CountedFailure::No);
+            self.requeue(id, CountedFailure::No);
             return self.record.halve(id);
         }
         let batch = self.record.batch_mut(id);
         (batch.halving, batch.was_set_aside) = (Halving::Perhaps, true);
-        self.is_requeued(id, CountedFailure::Perhaps(Meaning::Short));
+        self.requeue(id, CountedFailure::Perhaps(Meaning::Short));
     }
 
     /// The batch lets others go first. If no other waits, it is tried again after a back-off.
-    fn is_set_aside(&mut self, id: BatchId) {
+    fn set_aside(&mut self, id: BatchId) {
         self.tick();
         let batch = self.record.batch_mut(id);
         (batch.is_set_aside, batch.was_set_aside) = (true, true);
@@ -67,10 +67,10 @@ impl World {
         } else {
             CountedFailure::Perhaps(Meaning::Short)
         };
-        self.is_requeued(id, counted);
+        self.requeue(id, counted);
     }
 
-    fn is_requeued(&mut self, id: BatchId, counted: CountedFailure) {
+    fn requeue(&mut self, id: BatchId, counted: CountedFailure) {
         let wait = self.record.queues[id.queue].breaker.next_wait(id.key, Meaning::Short);
         let may_be_final = match counted {
             CountedFailure::Yes(_) => self.note_retry(id, Some(wait.min), wait.max),
