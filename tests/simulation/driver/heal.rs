@@ -26,7 +26,7 @@ impl Driver {
         let max = self.heal();
         self.clock.set_error_ms(0);
         if !self.wait_with_help(max).await? {
-            // A batch that has to be halved waits for memory, and blocks its target.
+            // What waits for memory blocks its target.
             self.service.world().shutdown.is_blocked = true;
             return self.close(Some(Duration::from_secs(1))).await.map(drop);
         }
@@ -64,17 +64,19 @@ impl Driver {
     }
 
     /// Waits until nothing is pending, at most `max`. Meanwhile pushes an event to each target that drops a refused event
-    /// only after another one was delivered. Returns false if a batch that has to be halved still waits for memory.
+    /// only after another one was delivered. Returns false if events are pending for lack of memory: a batch cannot be
+    /// halved, or no event can be pushed.
     async fn wait_with_help(&mut self, max: Duration) -> Result<bool, String> {
         let deadline = Instant::now() + max;
+        let mut has_room = true;
         while !self.wait_until_delivered(max / CHECKS).await? {
             if Instant::now() > deadline {
-                let waits_for_memory = self.service.world().may_wait_for_memory();
-                return if waits_for_memory { Ok(false) } else { Err(self.describe_pending(max)) };
+                let lacks_memory = !has_room || self.service.world().may_wait_for_memory();
+                return if lacks_memory { Ok(false) } else { Err(self.describe_pending(max)) };
             }
             // Acks that were not fetched hold memory.
             self.fetch_acks(usize::MAX)?;
-            self.push_awaited_events()?;
+            has_room = self.push_awaited_events()?;
         }
         Ok(true)
     }

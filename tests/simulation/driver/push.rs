@@ -40,7 +40,7 @@ pub struct PendingPush {
 
 /// The result of a push that kept every promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pushed {
+pub(super) enum Pushed {
     Accepted,
     /// The engine will never accept the event.
     Refused,
@@ -136,17 +136,22 @@ impl Driver {
     }
 
     /// Pushes a small event to a queue, after all faults have ended.
-    pub(super) fn push_last_event(&mut self, queue: usize) -> Result<(), String> {
+    pub(super) fn push_last_event(&mut self, queue: usize) -> Result<Pushed, String> {
         let (target, emf) = (queue / 2, queue % 2 == 1);
         let timestamp_ms = Some(self.clock.now_ms());
         let pending = PendingPush { target, timestamp_ms, bytes: 20, emf, is_poison: false, range: None };
-        self.push(self.sources.len(), &pending).map(drop)
+        self.push(self.sources.len(), &pending)
     }
 
-    /// Pushes an event to each queue in which a batch waits until another one is delivered.
-    pub(super) fn push_awaited_events(&mut self) -> Result<(), String> {
+    /// Pushes an event to each queue in which a batch waits until another one is delivered. Returns false if there is no
+    /// room for one of them.
+    pub(super) fn push_awaited_events(&mut self) -> Result<bool, String> {
+        let mut has_room = true;
         let queues = self.service.world().record.queues_that_need_delivery();
-        queues.into_iter().try_for_each(|queue| self.push_last_event(queue))
+        for queue in queues {
+            has_room &= self.push_last_event(queue)? != Pushed::NoRoom;
+        }
+        Ok(has_room)
     }
 
     fn random_timestamp(&mut self) -> Option<i64> {

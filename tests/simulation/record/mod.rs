@@ -119,14 +119,9 @@ impl Record {
         self.queues[id.queue].batches.get_mut(&id.key).expect("a batch that was sent")
     }
 
-    /// The queues without an event to send, in which a batch waits until another one is delivered.
+    /// The queues in which a batch waits until another one is delivered.
     pub fn queues_that_need_delivery(&self) -> Vec<usize> {
-        let is_sent = |piece: &usize| self.pieces[*piece].batch.is_some();
-        let needs_delivery = |index: &usize| {
-            let queue = &self.queues[*index];
-            queue.needs_delivery() && queue.pieces.last().is_none_or(is_sent)
-        };
-        (0..self.queues.len()).filter(needs_delivery).collect()
+        (0..self.queues.len()).filter(|index| self.queues[*index].needs_delivery()).collect()
     }
 
     /// Adds an ack.
