@@ -24,7 +24,7 @@ pub struct Batch {
     id: u64,
     first_attempt: Option<Instant>,
     last_attempt: Option<Instant>,
-    /// The time at which the service first refused the content of the batch, or of the batch that this is a half of.
+    /// See [`Batch::refused_at`].
     refused_at: Option<Instant>,
     /// The batch lets others of its target go first. See [`Batch::set_aside`].
     is_set_aside: bool,

@@ -28,7 +28,8 @@ pub struct BatchRecord {
     pub halving: Halving,
     /// The batch is a half of another one.
     pub is_half: bool,
-    /// The time at which the service first refused the batch, or the batch that this is a part of.
+    /// The time of the last refusal of the batch, or of the larger batch that it was a part of. For an event that was never
+    /// part of a larger batch, the time of its first refusal.
     pub refused_at: Option<Instant>,
     /// The batch lets others go first, until one of them shows that the service takes batches of the target.
     pub is_set_aside: bool,

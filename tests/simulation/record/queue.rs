@@ -36,7 +36,7 @@ pub struct QueueRecord {
     pub breaker: BreakerModel,
     /// The time at which the service last took a batch of the target.
     pub delivered_at: Option<Instant>,
-    /// Refusals of content in a row, without a batch that was taken in between.
+    /// Refusals for an unknown reason in a row, without a batch that was taken in between.
     pub unknown_refusals: u32,
     /// The service refused something else than poison, so any event may be refused alone and dropped.
     pub may_drop_any: bool,
@@ -131,7 +131,7 @@ impl QueueRecord {
         BatchKey { first, place: 0 }
     }
 
-    /// Returns true if a batch was taken after the first refusal of this one, so that the target is not at fault.
+    /// Returns true if a batch was taken that was sent after the refusal of this one, so that the target is not at fault.
     pub fn is_proven(&self, batch: &BatchRecord) -> bool {
         let refused_at = batch.refused_at.filter(|_| batch.is_set_aside);
         refused_at.is_some_and(|refused_at| self.was_delivered_after(refused_at))
