@@ -131,7 +131,7 @@ impl InFlight {
             Ok(effects) => self.shared.apply(&self.queue, effects),
             Err(batch) => {
                 self.batch = Some(*batch);
-                self.retry_later(Backoff::Short, why);
+                self.retry_later(Backoff::Refused, why);
             }
         }
     }
@@ -203,7 +203,16 @@ impl InFlight {
             return;
         };
         self.shared.stats.count_retried_batch();
-        let effects = self.queue.requeue(batch, self.last_error(why));
+        let effects = self.queue.requeue(batch, Some(self.last_error(why)));
+        self.shared.apply(&self.queue, effects);
+    }
+
+    /// Requeues a batch whose request was cut short to make room for others. Nobody is blamed: it is sent at its turn.
+    pub(super) fn requeue_cut_short(mut self) {
+        let Some(batch) = self.batch.take() else { return };
+        debug!("{}: the request was cut short to make room for others", self.queue.name());
+        self.shared.stats.count_retried_batch();
+        let effects = self.queue.requeue(batch, None);
         self.shared.apply(&self.queue, effects);
     }
 

@@ -164,7 +164,7 @@ impl Engine {
         let pool = shared.pool.snapshot();
         snapshot.endpoint_paused = u64::from(!pool.endpoint_up);
         snapshot.concurrency_limit = pool.limit as u64;
-        snapshot.requests_slow = pool.slow_requests as u64;
+        snapshot.requests_slow = pool.slow.len() as u64;
         snapshot.pending_events = snapshot.accepted_events.saturating_sub(ended.iter().sum());
         snapshot.buffered_bytes = shared.budget.used() as u64;
         snapshot.buffered_bytes_peak = shared.budget.peak() as u64;
@@ -173,7 +173,10 @@ impl Engine {
 
     /// The state of each target, by group and stream.
     pub fn target_snapshots(&self) -> Vec<QueueSnapshot> {
-        let mut targets: Vec<_> = self.shared.registry.all().iter().map(|queue| queue.snapshot()).collect();
+        let slow = self.shared.pool.snapshot().slow;
+        let queues = self.shared.registry.all();
+        let mut targets: Vec<_> =
+            queues.iter().map(|queue| queue.snapshot(slow.contains(&queue.id()))).collect();
         targets.sort_by(|a, b| (&a.group, &a.stream).cmp(&(&b.group, &b.stream)));
         targets
     }

@@ -9,15 +9,13 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::shared::Shared;
-use crate::batch::Batch;
-use crate::health::Health;
 use crate::schedule::backoff::Backoff;
-use crate::schedule::endpoint::{EndpointFailure, HEALTHY_COUNTED_MAX, UnansweredRequest};
+use crate::schedule::endpoint::{Endpoint, EndpointFailure, PauseCause, SUSPECTS_MAX_AFTER_ALARM};
 use crate::schedule::pool::Grant;
 use crate::schedule::service_errors::words;
-use crate::service::ApiError;
-use crate::target::Queue;
+use crate::service::{ApiError, Failure};
 use crate::target::queue::Throttling;
+use crate::target::{Queue, ReadyClass};
 
 /// See the module.
 #[derive(Debug)]
@@ -28,14 +26,13 @@ pub(super) struct Permit {
     probe: Option<u64>,
     /// The time at which the last request was sent.
     sent_at: Instant,
-    answered: bool,
 }
 
 impl Permit {
     /// The permit for a grant of the pool.
     pub(super) fn new(shared: Arc<Shared>, grant: Grant) -> Self {
         let (probe, sent_at) = (grant.probe, grant.granted_at);
-        Permit { shared, grant, probe, sent_at, answered: false }
+        Permit { shared, grant, probe, sent_at }
     }
 
     /// The queue that may send.
@@ -43,31 +40,29 @@ impl Permit {
         &self.grant.queue
     }
 
-    /// Notes the batch that was taken from the queue.
-    pub(super) fn set_batch(&self, batch: &Batch) {
-        self.shared.pool.set_batch(self.grant.number, batch.id(), batch.charged_bytes());
+    /// Returns whether the attempt is the probe of the endpoint, and credentials have to be looked for again before it.
+    pub(super) fn is_probe_of_credentials(&self) -> bool {
+        let cause = self.shared.pool.with_endpoint(|endpoint, _| endpoint.cause());
+        self.probe.is_some() && cause == PauseCause::Credentials
     }
 
-    /// Returns whether the attempt is the probe of the endpoint.
-    pub(super) fn is_probe(&self) -> bool {
-        self.probe.is_some()
-    }
-
-    /// Waits until the attempt has to end, to make room for others in the slow lane.
-    pub(super) async fn cancelled(&self) {
+    /// Waits until the attempt is cut short, to make room for others.
+    pub(super) async fn cut_short(&self) {
         self.grant.cancel.notified().await;
     }
 
-    /// Another request of the same attempt goes out.
-    pub(super) fn on_sent_again(&mut self) {
+    /// A request of the attempt goes out, with a body of this size.
+    pub(super) fn on_sent(&mut self, bytes: usize) {
         self.sent_at = Instant::now();
+        self.shared.pool.on_sent(self.grant.number, bytes);
     }
 
     /// The endpoint answered. The answer concerns only the target.
     pub(super) fn on_answer(&mut self) {
-        self.note_latency();
-        let probe = self.probe.take().is_some();
-        if self.shared.pool.with_endpoint(|endpoint, now| endpoint.on_answer(now, probe)) {
+        self.note_answer();
+        let (probe, sent_at) = (self.probe.take().is_some(), self.sent_at);
+        let came_up = |endpoint: &mut Endpoint, now| endpoint.on_answer(now, sent_at, probe);
+        if self.shared.pool.with_endpoint(came_up) {
             report_end_of_pause();
         }
     }
@@ -82,10 +77,10 @@ impl Permit {
     pub(super) fn on_throttled(&mut self) -> Throttling {
         let delivered = self.shared.pool.with_endpoint(|endpoint, _| endpoint.delivered_batches());
         let throttling = self.queue().on_throttled(delivered);
-        self.note_latency();
+        self.note_answer();
         let (probe, sent_at) = (self.probe.take().is_some(), self.sent_at);
         let came_up = self.shared.pool.with_endpoint(|endpoint, now| match throttling {
-            Throttling::Target => endpoint.on_sign_of_life(now, probe),
+            Throttling::Target => endpoint.on_sign_of_life(now, sent_at, probe),
             Throttling::Account => endpoint.on_throttled(now, sent_at, probe),
         });
         if came_up {
@@ -94,16 +89,40 @@ impl Permit {
         throttling
     }
 
-    /// The request failed in a way that meets all targets. Returns the time until which nothing is sent.
-    pub(super) fn on_endpoint_failure(&mut self, why: &ApiError) -> Instant {
-        self.pause(why, false)
+    /// The request was cut short, to make room for others. That is nobody's fault.
+    pub(super) fn on_cut_short(&mut self) {
+        self.queue().note_silence(self.sent_at.elapsed());
     }
 
-    fn pause(&mut self, why: &ApiError, unanswered: bool) -> Instant {
+    /// The request failed in a way that meets all targets. Returns the time until which nothing is sent.
+    pub(super) fn on_endpoint_failure(&mut self, why: &ApiError) -> Instant {
+        self.pause(why, PauseCause::Credentials)
+    }
+
+    /// The request had no connection, no answer, or an answer such as 503. Returns the time until which nothing is sent to
+    /// any target, if that is the fault of the endpoint; `None` if it is the fault of the target.
+    pub(super) fn on_unavailable(&mut self, why: &ApiError) -> Option<Instant> {
+        let was_silent = matches!(self.grant.class, ReadyClass::Late | ReadyClass::Silent);
+        match why.is_unanswered() {
+            true => self.queue().note_silence(self.sent_at.elapsed()),
+            false => self.note_answer(),
+        }
+        if was_silent && why.failure == Failure::TimedOut && self.probe.is_none() {
+            // That the target is silent is known, and shows nothing about the endpoint.
+            return None;
+        }
+        let targets = self.shared.registry.count_up_to(SUSPECTS_MAX_AFTER_ALARM, |_| true);
+        let target = self.queue().id();
+        let at_fault =
+            self.shared.pool.with_endpoint(|endpoint, now| endpoint.on_unavailable(now, target, targets));
+        at_fault.then(|| self.pause(why, PauseCause::Unavailable))
+    }
+
+    fn pause(&mut self, why: &ApiError, cause: PauseCause) -> Instant {
         let probe = self.probe.take();
         let failures = self.shared.pool.with_endpoint(|endpoint, _| endpoint.failures());
         let wait = self.shared.delay(Backoff::Endpoint, failures);
-        let failure = EndpointFailure { wait, probe, unanswered };
+        let failure = EndpointFailure { cause, wait, probe };
         let pause = self.shared.pool.with_endpoint(|endpoint, now| endpoint.on_failure(now, failure));
         if pause.is_new && probe.is_none() {
             let words = words(why);
@@ -112,37 +131,15 @@ impl Permit {
         pause.until
     }
 
-    /// The request got no answer. Returns the time until which nothing is sent to any target, if that is the fault of the
-    /// endpoint; `None` if it is the fault of the target.
-    pub(super) fn on_unanswered(&mut self, why: &ApiError) -> Option<Instant> {
-        if self.probe.is_some() && !self.shared.pool.with_endpoint(|endpoint, _| endpoint.is_up()) {
-            // The probe has shown nothing.
-            return Some(self.pause(why, true));
-        }
-        // When another probe has brought the endpoint up meanwhile, this one is a request like any other.
-        self.probe = None;
-        let queue = self.queue();
-        let is_healthy_other =
-            |other: &Arc<Queue>| !Arc::ptr_eq(other, queue) && other.health() == Health::Healthy;
-        let request = UnansweredRequest {
-            sent_at: self.sent_at,
-            was_healthy: queue.health() == Health::Healthy,
-            failed_before: queue.failed_at(),
-            healthy_others: self.shared.registry.count_up_to(HEALTHY_COUNTED_MAX, is_healthy_other),
-        };
-        let at_fault = self.shared.pool.with_endpoint(|endpoint, now| endpoint.on_unanswered(now, request));
-        at_fault.then(|| self.pause(why, true))
-    }
-
-    fn note_latency(&mut self) {
-        if !std::mem::replace(&mut self.answered, true) {
-            self.shared.pool.add_latency(self.sent_at.elapsed());
-        }
+    fn note_answer(&mut self) {
+        let latency = self.sent_at.elapsed();
+        self.shared.pool.on_answer(self.grant.number, latency);
+        self.queue().note_answer(latency);
     }
 }
 
 fn report_end_of_pause() {
-    info!("delivery to all targets continues: CloudWatch Logs answered the probe");
+    info!("delivery to all targets continues: CloudWatch Logs answers");
 }
 
 impl Drop for Permit {

@@ -11,26 +11,32 @@ use super::permit::Permit;
 use super::shared::Shared;
 use crate::schedule::backoff::Backoff;
 use crate::schedule::service_errors::{Verdict, classify, may_be_clock};
-use crate::service::{ApiError, Failure, PutLogEvents, RejectedEvents};
+use crate::service::{ApiError, PutLogEvents, RejectedEvents};
 use crate::target::queue::Throttling;
 
+/// The end of a request without success.
+enum NotTaken {
+    /// The request failed.
+    Failed(ApiError),
+    /// The request was cut short, to make room for others.
+    CutShort,
+}
+
 /// Sends the batch once. When its group or stream is missing and may be created, creates it and sends the batch again at
-/// once. A cancelled attempt counts as one without an answer.
-pub(super) async fn attempt(shared: Arc<Shared>, permit: Permit, flight: InFlight) {
+/// once.
+pub(super) async fn attempt(shared: Arc<Shared>, mut permit: Permit, flight: InFlight) {
     let Some(mut flight) = flight.halve_if_too_large() else { return };
-    let first = match permit.is_probe() {
-        true => probe(&shared, &permit, &mut flight).await,
-        false => put(&shared, &permit, &mut flight).await,
-    };
-    let error = match first {
-        Ok(rejected) => return finish_delivered(permit, flight, rejected),
-        Err(error) => error,
+    let first = match permit.is_probe_of_credentials() {
+        true => probe(&shared, &mut permit, &mut flight).await,
+        false => put(&shared, &mut permit, &mut flight).await,
     };
     let may_create = shared.config.create_log_stream && !flight.queue().was_recently_created(Instant::now());
-    if classify(&error) != Verdict::Create || !may_create {
-        return finish_failed(&shared, permit, flight, &error);
+    match first {
+        Err(NotTaken::Failed(error)) if classify(&error) == Verdict::Create && may_create => {
+            create_and_send(&shared, permit, flight).await;
+        }
+        answer => finish(&shared, permit, flight, answer),
     }
-    create_and_send(&shared, permit, flight).await;
 }
 
 /// Creates what is missing and sends the batch again.
@@ -39,61 +45,71 @@ async fn create_and_send(shared: &Arc<Shared>, mut permit: Permit, flight: InFli
     permit.on_answer();
     let queue = flight.queue().clone();
     let Some((mut flight, creation)) = Creation::begin(shared, flight) else { return };
-    permit.on_sent_again();
-    let created = or_cancelled(&permit, create_target(shared, &queue)).await;
+    permit.on_sent(0);
+    let created = unless_cut_short(&permit, create_target(shared, &queue)).await;
     if created.is_ok() {
         queue.note_created(Instant::now());
     }
     drop(creation);
     match created {
         Ok(()) => {
-            permit.on_sent_again();
-            match put(shared, &permit, &mut flight).await {
-                Ok(rejected) => finish_delivered(permit, flight, rejected),
-                Err(error) => finish_failed(shared, permit, flight, &error),
-            }
+            let answer = put(shared, &mut permit, &mut flight).await;
+            finish(shared, permit, flight, answer);
         }
+        Err(NotTaken::CutShort) => finish_cut_short(permit, flight),
         // A create that fails says nothing about the events: they are kept, whatever the error is.
-        Err(error) => match classify(&error) {
+        Err(NotTaken::Failed(error)) => match classify(&error) {
             Verdict::RefusedContent | Verdict::TooLarge | Verdict::UnknownRefusal | Verdict::Delivered => {
-                flight.retry_later(Backoff::Short, &error)
+                flight.retry_later(Backoff::Refused, &error)
             }
             // Creates have a quota of their own: targets whose stream exists need not slow down.
             Verdict::Throttle => {
                 shared.stats.count_throttled_request();
                 permit.on_answer();
-                flight.retry_later(Backoff::Long, &error);
+                flight.retry_later(Backoff::Unavailable, &error);
             }
             _ => finish_failed(shared, permit, flight, &error),
         },
     }
 }
 
-/// Waits for the answer, or for the end of the permit if that comes first.
-async fn or_cancelled<T>(
+/// Waits for the answer, or for the moment when the attempt is cut short, if that comes first.
+async fn unless_cut_short<T>(
     permit: &Permit,
     answer: impl Future<Output = Result<T, ApiError>>,
-) -> Result<T, ApiError> {
+) -> Result<T, NotTaken> {
     tokio::select! {
         biased;
-        answer = answer => answer,
-        () = permit.cancelled() => Err(ApiError {
-            failure: Failure::TimedOut,
-            code: None,
-            status: None,
-            message: "cancelled, since too many requests were slow at once".into(),
-        }),
+        answer = answer => answer.map_err(NotTaken::Failed),
+        () = permit.cut_short() => Err(NotTaken::CutShort),
     }
 }
 
 /// Sends the probe of the endpoint, with credentials that are looked for again. The SDK learns the error of the clock from
 /// the answer to the first request with them, so a request that fails because of the clock is sent once more.
-async fn probe(shared: &Shared, permit: &Permit, flight: &mut InFlight) -> Result<RejectedEvents, ApiError> {
-    or_cancelled(permit, shared.api.renew_credentials()).await?;
+async fn probe(
+    shared: &Shared,
+    permit: &mut Permit,
+    flight: &mut InFlight,
+) -> Result<RejectedEvents, NotTaken> {
+    unless_cut_short(permit, shared.api.renew_credentials()).await?;
     match put(shared, permit, flight).await {
-        Err(error) if may_be_clock(&error) => put(shared, permit, flight).await,
+        Err(NotTaken::Failed(error)) if may_be_clock(&error) => put(shared, permit, flight).await,
         answer => answer,
     }
+}
+
+fn finish(shared: &Shared, permit: Permit, flight: InFlight, answer: Result<RejectedEvents, NotTaken>) {
+    match answer {
+        Ok(rejected) => finish_delivered(permit, flight, rejected),
+        Err(NotTaken::CutShort) => finish_cut_short(permit, flight),
+        Err(NotTaken::Failed(error)) => finish_failed(shared, permit, flight, &error),
+    }
+}
+
+fn finish_cut_short(mut permit: Permit, flight: InFlight) {
+    permit.on_cut_short();
+    flight.requeue_cut_short();
 }
 
 fn finish_delivered(mut permit: Permit, flight: InFlight, rejected: RejectedEvents) {
@@ -113,11 +129,11 @@ fn finish_failed(shared: &Shared, mut permit: Permit, flight: InFlight, error: &
             shared.stats.count_throttled_request();
             return match permit.on_throttled() {
                 Throttling::Account => flight.requeue(Instant::now(), error),
-                Throttling::Target => flight.retry_later(Backoff::Long, error),
+                Throttling::Target => flight.retry_later(Backoff::Unavailable, error),
             };
         }
-        _ if error.is_unanswered() => {
-            if let Some(until) = permit.on_unanswered(error) {
+        Verdict::Retry(Backoff::Unavailable) => {
+            if let Some(until) = permit.on_unavailable(error) {
                 return flight.requeue(until, error);
             }
         }
@@ -129,25 +145,32 @@ fn finish_failed(shared: &Shared, mut permit: Permit, flight: InFlight, error: &
         Verdict::TooLarge => flight.halve(Refusal::Size, error),
         Verdict::UnknownRefusal => flight.halve(Refusal::Unknown, error),
         Verdict::Retry(backoff) => flight.retry_later(backoff, error),
-        Verdict::Create | Verdict::Pause | Verdict::Throttle => flight.retry_later(Backoff::Short, error),
+        Verdict::Create | Verdict::Pause | Verdict::Throttle => flight.retry_later(Backoff::Refused, error),
     }
 }
 
-async fn put(shared: &Shared, permit: &Permit, flight: &mut InFlight) -> Result<RejectedEvents, ApiError> {
+async fn put(
+    shared: &Shared,
+    permit: &mut Permit,
+    flight: &mut InFlight,
+) -> Result<RejectedEvents, NotTaken> {
     let Some(body) = flight.begin_attempt() else { return Ok(RejectedEvents::default()) };
     let queue = flight.queue();
     let bytes = body.bytes.len();
     let request = PutLogEvents { group: queue.group(), stream: queue.stream(), body, emf: queue.is_emf() };
     let _request = shared.stats.begin_request(bytes);
-    let answer = or_cancelled(permit, shared.api.put_log_events(request)).await;
+    permit.on_sent(bytes);
+    let answer = unless_cut_short(permit, shared.api.put_log_events(request)).await;
     match &answer {
         Ok(_) => {
             shared.body_limit.on_passed(bytes);
             debug!("{}: {bytes} bytes delivered", queue.name());
         }
-        Err(error) => {
+        Err(not_taken) => {
             shared.stats.count_failed_request();
-            debug!("{}: {bytes} bytes not taken: {error}", queue.name());
+            if let NotTaken::Failed(error) = not_taken {
+                debug!("{}: {bytes} bytes not taken: {error}", queue.name());
+            }
         }
     }
     answer

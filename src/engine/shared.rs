@@ -158,6 +158,6 @@ impl Shared {
 
     /// The wait after `failures` earlier consecutive failures.
     pub(super) fn delay(&self, backoff: Backoff, failures: u32) -> Duration {
-        backoff.delay(failures, &mut lock(&self.rng))
+        backoff.delay(failures, self.retries.len(), &mut lock(&self.rng))
     }
 }

@@ -55,7 +55,6 @@ fn start_attempt(shared: &Arc<Shared>, grant: Grant) {
     let (batch, effects) = queue.take_batch(class);
     shared.apply(&queue, effects);
     let Some(batch) = batch else { return };
-    permit.set_batch(&batch);
     let flight = InFlight::new(shared.clone(), queue, batch);
     // A task of its own, so that a panic ends this attempt and nothing else. Its batch is then dropped, which finalizes
     // it as abandoned. Its permit is dropped too, which frees the slot.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::target::{Queue, ReadyClass};
+use crate::target::ReadyClass;
 
 /// The attempts under way. The places that they hold are counted here and nowhere else.
 #[derive(Debug, Default)]
@@ -14,32 +15,23 @@ pub(super) struct Attempts {
     /// The attempts by number: the oldest come first.
     by_number: BTreeMap<u64, Attempt>,
     begun: u64,
-    /// Slots that are taken.
-    pub(super) slots: usize,
-    /// Slots that are taken by targets on trial: those that are not [`ReadyClass::Steady`].
-    pub(super) trial_slots: usize,
-    /// Requests in the slow lane.
-    pub(super) slow_lane: usize,
-    /// Bytes of the batches in the slow lane.
-    pub(super) slow_lane_bytes: usize,
+    counts: [[usize; ReadyClass::ALL.len()]; 2],
 }
 
+/// An attempt under way.
 #[derive(Debug)]
-struct Attempt {
-    queue: Arc<Queue>,
+pub(super) struct Attempt {
+    queue_id: usize,
     /// The ready class that the attempt came from.
-    class: ReadyClass,
-    begun_at: Instant,
-    /// The batch, once it was taken from its queue.
-    batch: Option<TakenBatch>,
-    place: Place,
+    pub(super) class: ReadyClass,
+    /// The time at which its last request was sent.
+    pub(super) sent_at: Instant,
+    /// The size of the body of that request.
+    pub(super) bytes: usize,
+    /// The time for which a request is waited for in any case.
+    pub(super) patience: Duration,
+    pub(super) place: Place,
     cancel: Arc<Notify>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct TakenBatch {
-    id: u64,
-    bytes: usize,
 }
 
 /// The place that an attempt holds.
@@ -47,114 +39,93 @@ struct TakenBatch {
 pub(super) enum Place {
     Slot,
     SlowLane,
-    /// The attempt was cancelled and counts no more.
-    Cancelled,
-}
-
-/// An attempt that could make room.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Oldest {
-    pub(super) number: u64,
-    pub(super) begun_at: Instant,
 }
 
 impl Attempts {
-    /// Begins an attempt. Returns its number, and the signal that cancels it.
+    /// Begins an attempt in a slot. Returns its number, and the signal that cancels it.
     pub(super) fn begin(
         &mut self,
-        queue: Arc<Queue>,
+        queue_id: usize,
         class: ReadyClass,
-        place: Place,
+        patience: Duration,
         now: Instant,
     ) -> (u64, Arc<Notify>) {
         let cancel = Arc::<Notify>::default();
         self.begun += 1;
-        let attempt = Attempt { queue, class, begun_at: now, batch: None, place, cancel: cancel.clone() };
-        self.enter(&attempt);
+        let place = Place::Slot;
+        let attempt =
+            Attempt { queue_id, class, sent_at: now, bytes: 0, patience, place, cancel: cancel.clone() };
+        *self.count_mut(&attempt) += 1;
         self.by_number.insert(self.begun, attempt);
         (self.begun, cancel)
     }
 
-    /// The attempt has taken its batch.
-    pub(super) fn set_batch(&mut self, number: u64, id: u64, bytes: usize) {
-        let Some(attempt) = self.by_number.get_mut(&number) else { return };
-        attempt.batch = Some(TakenBatch { id, bytes });
-        if attempt.place == Place::SlowLane {
-            attempt.queue.enter_slow_lane(id);
-            self.slow_lane_bytes += bytes;
+    /// The attempt sends a request.
+    pub(super) fn on_sent(&mut self, number: u64, bytes: usize, now: Instant) {
+        if let Some(attempt) = self.by_number.get_mut(&number) {
+            (attempt.sent_at, attempt.bytes) = (now, bytes);
         }
     }
 
-    /// Ends an attempt: its place is free.
+    /// The size of the body of the last request of an attempt.
+    pub(super) fn bytes(&self, number: u64) -> usize {
+        self.by_number.get(&number).map_or(0, |attempt| attempt.bytes)
+    }
+
+    /// Ends an attempt, if it was not cancelled before. Its place is free.
     pub(super) fn end(&mut self, number: u64) {
         if let Some(attempt) = self.by_number.remove(&number) {
-            self.leave(&attempt);
+            *self.count_mut(&attempt) -= 1;
         }
-    }
-
-    /// The oldest attempt that holds a slot, among all or only among those on trial.
-    pub(super) fn oldest_in_slot(&self, trial_only: bool) -> Option<Oldest> {
-        self.oldest(|attempt| {
-            attempt.place == Place::Slot && (!trial_only || attempt.class != ReadyClass::Steady)
-        })
-    }
-
-    /// The oldest attempt in the slow lane that came from one of these classes.
-    pub(super) fn oldest_in_slow_lane(&self, classes: &[ReadyClass]) -> Option<Oldest> {
-        self.oldest(|attempt| attempt.place == Place::SlowLane && classes.contains(&attempt.class))
-    }
-
-    fn oldest(&self, matches: impl Fn(&Attempt) -> bool) -> Option<Oldest> {
-        let (number, attempt) = self.by_number.iter().find(|(_, attempt)| matches(attempt))?;
-        Some(Oldest { number: *number, begun_at: attempt.begun_at })
     }
 
     /// Moves an attempt from its slot to the slow lane.
     pub(super) fn move_to_slow_lane(&mut self, number: u64) {
         let Some(mut attempt) = self.by_number.remove(&number) else { return };
-        self.leave(&attempt);
+        *self.count_mut(&attempt) -= 1;
         attempt.place = Place::SlowLane;
-        self.enter(&attempt);
-        if let Some(batch) = attempt.batch {
-            attempt.queue.enter_slow_lane(batch.id);
-        }
+        *self.count_mut(&attempt) += 1;
         self.by_number.insert(number, attempt);
     }
 
     /// Cancels an attempt. Its place is free at once.
     pub(super) fn cancel(&mut self, number: u64) {
-        let Some(mut attempt) = self.by_number.remove(&number) else { return };
-        self.leave(&attempt);
-        attempt.place = Place::Cancelled;
-        attempt.cancel.notify_one();
-        self.by_number.insert(number, attempt);
-    }
-
-    fn enter(&mut self, attempt: &Attempt) {
-        match attempt.place {
-            Place::Slot => {
-                self.slots += 1;
-                self.trial_slots += usize::from(attempt.class != ReadyClass::Steady);
-            }
-            Place::SlowLane => {
-                self.slow_lane += 1;
-                self.slow_lane_bytes += attempt.batch.map_or(0, |batch| batch.bytes);
-            }
-            Place::Cancelled => {}
+        if let Some(attempt) = self.by_number.remove(&number) {
+            *self.count_mut(&attempt) -= 1;
+            attempt.cancel.notify_one();
         }
     }
 
-    fn leave(&mut self, attempt: &Attempt) {
-        match attempt.place {
-            Place::Slot => {
-                self.slots -= 1;
-                self.trial_slots -= usize::from(attempt.class != ReadyClass::Steady);
-            }
-            Place::SlowLane => {
-                self.slow_lane -= 1;
-                self.slow_lane_bytes -= attempt.batch.map_or(0, |batch| batch.bytes);
-            }
-            Place::Cancelled => {}
-        }
+    /// The attempt that comes first by `time`, among those that match.
+    pub(super) fn first_by(
+        &self,
+        matches: impl Fn(&Attempt) -> bool,
+        time: impl Fn(&Attempt) -> Instant,
+    ) -> Option<(Instant, u64)> {
+        let matching = self.by_number.iter().filter(|(_, attempt)| matches(attempt));
+        matching.map(|(number, attempt)| (time(attempt), *number)).min()
+    }
+
+    /// The number of attempts in a place whose class matches.
+    pub(super) fn count(&self, place: Place, matches: impl Fn(ReadyClass) -> bool) -> usize {
+        let counts = &self.counts[place as usize];
+        ReadyClass::ALL.into_iter().filter(|class| matches(*class)).map(|class| counts[class.index()]).sum()
+    }
+
+    /// The number of attempts of a class.
+    pub(super) fn of_class(&self, class: ReadyClass) -> usize {
+        self.counts.iter().map(|counts| counts[class.index()]).sum()
+    }
+
+    /// The ids of the queues whose attempts are in the slow lane.
+    pub(super) fn slow_queues(&self) -> impl Iterator<Item = usize> {
+        self.by_number
+            .values()
+            .filter(|attempt| attempt.place == Place::SlowLane)
+            .map(|attempt| attempt.queue_id)
+    }
+
+    fn count_mut(&mut self, attempt: &Attempt) -> &mut usize {
+        &mut self.counts[attempt.place as usize][attempt.class.index()]
     }
 }

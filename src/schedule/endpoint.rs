@@ -8,13 +8,14 @@
 //! ```text
 //!          a failure that meets all targets           due
 //!   Up ──────────────────────────────────▶ Paused ───────────▶ Probing
-//!    ▲                                       ▲  no answer        │ one request goes out: the probe
+//!    ▲                                       ▲  it failed        │ one request goes out: the probe
 //!    │                                       └───────────────────┤
-//!    └───────────────────────────────────────────────────────────┘ the probe is answered
+//!    └───────────────────────────────────────────────────────────┘ a request is answered
 //! ```
 //!
-//! The difficulty is a request without an answer: it can be the fault of its target alone. It is the fault of the endpoint
-//! only while no target is answered at all. [`Endpoint::on_unanswered`] decides that.
+//! Credentials and the clock are everybody's. A connection that fails, a request that times out, and an answer such as 503
+//! can be the fault of one target. They are the fault of the endpoint when several targets meet them one after the other
+//! and no request is answered in between. A request that the sink cut short itself says nothing.
 //!
 //! The endpoint is a state machine without a lock, a clock or a task of its own; [`Pool`](super::pool::Pool) holds it.
 //!
@@ -22,8 +23,9 @@
 //!
 //! * While the endpoint is paused, one probe at a time goes out, whatever the number of targets. A probe is waited for only
 //!   for `slow_after_ms`, and then longer and longer, before the next one may go.
-//! * After a pause because of missing answers, some probes follow each other at once, each of another target. Their number
-//!   is a third of the number of healthy targets, between 5 and 32. If only some targets are at fault, that shows soon.
+//! * Where the targets may be at fault, the first probes follow each other at once, each to another target. So the pause is
+//!   over in a moment if only some targets are at fault. That was a false alarm: the limit is as before, and for a while more
+//!   targets must fail before the next alarm.
 //! * The limit is halved at most once for requests that were in flight together. It grows by one after as many answers as
 //!   it allows requests, and stays between 1 and `concurrency`.
 //! * A throttled request slows all targets, except when batches of other targets are taken and this target alone is
@@ -36,44 +38,45 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::rate_limiter::RateLimiter;
 
-/// Unanswered requests in a row, without an answer to any target in between, before the endpoint is considered down.
-const SUSPICIONS_MAX: u32 = 3;
+/// Targets that fail one after the other, without an answer in between, before the endpoint is considered down: this many,
+/// or all targets if there are fewer.
+const SUSPECTS_MAX: usize = 3;
 /// The same after a false alarm: then some targets fail and others do not.
-const SUSPICIONS_MAX_AFTER_ALARM: u32 = 30;
+pub const SUSPECTS_MAX_AFTER_ALARM: usize = 30;
 /// Time for which a false alarm is remembered.
 const ALARM_REMEMBERED: Duration = Duration::from_secs(30);
-/// One in this many healthy targets is enough to tell an endpoint that is down from targets that are. As many probes follow
-/// each other at once, within the two bounds.
-const QUICK_PROBES_PART: usize = 3;
-const QUICK_PROBES_MIN: u32 = 5;
-const QUICK_PROBES_MAX: u32 = 32;
-/// Healthy targets are counted up to this number. More of them make no difference.
-pub const HEALTHY_COUNTED_MAX: usize = QUICK_PROBES_PART * QUICK_PROBES_MAX as usize;
+/// Probes that follow each other at once.
+const QUICK_PROBES: u32 = 3;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Endpoint {
     state: State,
+    cause: PauseCause,
+    paused_at: Option<Instant>,
     /// Pauses since the endpoint was last up, without the probes that follow each other at once.
     failures: u32,
     quick_probes: u32,
-    quick_probes_max: u32,
     probes: u64,
     slow_after: Duration,
     /// The most requests in flight, and the bound of its growth.
     limit: usize,
     limit_max: usize,
+    limit_before_pause: usize,
     /// Answers since the limit last changed.
     answers_at_limit: usize,
     /// The time at which the limit was last halved. A request sent before says nothing about the limit since.
     halved_at: Option<Instant>,
     rate_limiter: RateLimiter,
-    last_answer: Option<Instant>,
     /// Batches that the service has taken so far.
     delivered_batches: u64,
-    suspicions: u32,
+    /// The targets that failed since a request was last answered.
+    suspects: Vec<TargetId>,
     false_alarm_at: Option<Instant>,
 }
+
+/// Identifies a target as long as it exists.
+pub type TargetId = usize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -88,6 +91,15 @@ enum State {
     },
 }
 
+/// The cause of a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseCause {
+    /// Several targets had no connection, no answer, or an answer such as 503.
+    Unavailable,
+    /// The service does not accept the credentials or the time of the request, or a request could not be made.
+    Credentials,
+}
+
 /// The answer to the question whether a request may go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
@@ -99,28 +111,15 @@ pub enum Admission {
     NotBefore(Instant),
 }
 
-/// A request without an answer, and what is known of its target.
-#[derive(Clone, Copy, Debug)]
-pub struct UnansweredRequest {
-    /// The time at which the request was sent.
-    pub sent_at: Instant,
-    /// The target was healthy until now.
-    pub was_healthy: bool,
-    /// The time of the last failure of the target before this request, if the target fails already.
-    pub failed_before: Option<Instant>,
-    /// The number of other healthy targets, counted up to [`HEALTHY_COUNTED_MAX`].
-    pub healthy_others: usize,
-}
-
 /// A failure that meets all targets.
 #[derive(Clone, Copy, Debug)]
 pub struct EndpointFailure {
+    /// The cause.
+    pub cause: PauseCause,
     /// The time to wait before the next probe.
     pub wait: Duration,
     /// The number of the probe, if the request was one.
     pub probe: Option<u64>,
-    /// The request got no answer. It may still be the fault of its target, so another probe goes at once.
-    pub unanswered: bool,
 }
 
 /// The effect of a failure that meets all targets.
@@ -137,19 +136,20 @@ impl Endpoint {
     pub fn new(concurrency: usize, slow_after: Duration) -> Self {
         Endpoint {
             state: State::Up,
+            cause: PauseCause::Unavailable,
+            paused_at: None,
             failures: 0,
             quick_probes: 0,
-            quick_probes_max: QUICK_PROBES_MIN,
             probes: 0,
             slow_after,
             limit: concurrency,
             limit_max: concurrency,
+            limit_before_pause: concurrency,
             answers_at_limit: 0,
             halved_at: None,
             rate_limiter: RateLimiter::default(),
-            last_answer: None,
             delivered_batches: 0,
-            suspicions: 0,
+            suspects: Vec::new(),
             false_alarm_at: None,
         }
     }
@@ -159,12 +159,17 @@ impl Endpoint {
         self.state == State::Up
     }
 
+    /// The cause of the pause, or of the last one.
+    pub fn cause(&self) -> PauseCause {
+        self.cause
+    }
+
     /// The most requests in flight at present.
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// The number of pauses since the endpoint was last up.
+    /// The number of pauses since the endpoint was last up, without the probes that follow each other at once.
     pub fn failures(&self) -> u32 {
         self.failures
     }
@@ -177,6 +182,11 @@ impl Endpoint {
     /// The service took a batch.
     pub fn on_delivered(&mut self) {
         self.delivered_batches += 1;
+    }
+
+    /// Returns whether the target failed since a request was last answered.
+    pub fn is_suspect(&self, target: TargetId) -> bool {
+        self.suspects.contains(&target)
     }
 
     /// Returns whether a request may go out now, as far as the limit does not decide that.
@@ -198,7 +208,7 @@ impl Endpoint {
             if matches!(self.state, State::Probing { .. }) {
                 // The probe before hangs, which is as good as a failure.
                 self.failures = self.failures.saturating_add(1);
-                until = until.max(now + Backoff::Endpoint.base(self.failures));
+                until = until.max(now + Backoff::Endpoint.base(self.failures, 0));
             }
             self.state = State::Probing { probe: self.probes, until };
             self.probes
@@ -208,19 +218,14 @@ impl Endpoint {
     }
 
     /// A request was answered, and was not throttled. Returns whether that brought the endpoint up.
-    pub fn on_answer(&mut self, now: Instant, probe: bool) -> bool {
-        self.suspicions = 0;
-        self.last_answer = Some(now);
+    pub fn on_answer(&mut self, now: Instant, sent_at: Instant, probe: bool) -> bool {
         self.rate_limiter.on_answer();
         self.answers_at_limit += 1;
         if self.answers_at_limit >= self.limit && self.limit < self.limit_max {
             self.limit += 1;
             self.answers_at_limit = 0;
         }
-        if probe && self.quick_probes > 0 && self.failures == 0 {
-            self.false_alarm_at = Some(now);
-        }
-        probe && self.come_up()
+        self.on_sign_of_life(now, sent_at, probe)
     }
 
     /// A request was throttled: the account sends fewer requests at once, and slower. Returns whether that brought the
@@ -231,59 +236,49 @@ impl Endpoint {
             self.halve(now);
             self.rate_limiter.on_throttled(now);
         }
-        self.on_sign_of_life(now, probe)
+        self.on_sign_of_life(now, sent_at, probe)
     }
 
     /// A request had an answer that says only that the endpoint is there. Returns whether that brought the endpoint up.
-    pub fn on_sign_of_life(&mut self, now: Instant, probe: bool) -> bool {
-        self.suspicions = 0;
-        self.last_answer = Some(now);
-        probe && self.come_up()
+    pub fn on_sign_of_life(&mut self, now: Instant, sent_at: Instant, probe: bool) -> bool {
+        self.suspects.clear();
+        // A request with the old credentials may have gone out before they expired.
+        let shows_more = self.paused_at.is_none_or(|paused_at| sent_at >= paused_at);
+        let ends_pause = probe || shows_more || self.cause == PauseCause::Unavailable;
+        ends_pause && self.come_up(now)
     }
 
-    /// A request got no answer. Returns whether that is the fault of the endpoint rather than of the target.
-    pub fn on_unanswered(&mut self, now: Instant, request: UnansweredRequest) -> bool {
-        let Some(last_answer) = self.last_answer else { return true };
-        // The silence of a healthy target counts from its request on. The silence of a failing target counts when no
-        // target was answered since its last failure. The silence of an unknown target counts when there is no other.
-        let silent_since = match request.failed_before {
-            _ if request.was_healthy => request.sent_at,
-            Some(failed_at) => failed_at,
-            None if request.healthy_others > 0 => return false,
-            None => request.sent_at,
-        };
-        if last_answer >= silent_since {
-            return false;
+    /// A request had no connection, no answer, or an answer such as 503. `targets` is the number of targets that there are.
+    /// Returns whether that is the fault of the endpoint rather than of the target.
+    pub fn on_unavailable(&mut self, now: Instant, target: TargetId, targets: usize) -> bool {
+        if !self.suspects.contains(&target) && self.suspects.len() < SUSPECTS_MAX_AFTER_ALARM {
+            self.suspects.push(target);
         }
-        self.suspicions += 1;
-        let alarmed = self.false_alarm_at.is_some_and(|at| now - at < ALARM_REMEMBERED);
-        let suspicions_max = if alarmed { SUSPICIONS_MAX_AFTER_ALARM } else { SUSPICIONS_MAX };
-        let part = u32::try_from(request.healthy_others / QUICK_PROBES_PART).unwrap_or(QUICK_PROBES_MAX);
-        self.quick_probes_max = part.clamp(QUICK_PROBES_MIN, QUICK_PROBES_MAX);
-        self.suspicions >= suspicions_max || (request.was_healthy && request.healthy_others == 0)
+        let is_alarmed = self.false_alarm_at.is_some_and(|at| now - at < ALARM_REMEMBERED);
+        let suspects_max = if is_alarmed { SUSPECTS_MAX_AFTER_ALARM } else { SUSPECTS_MAX };
+        !self.is_up() || self.suspects.len() >= suspects_max.min(targets)
     }
 
     /// A failure that meets all targets: pauses the endpoint, unless another failure has done so already.
     pub fn on_failure(&mut self, now: Instant, failure: EndpointFailure) -> Pause {
-        let EndpointFailure { wait, probe, unanswered } = failure;
+        let EndpointFailure { cause, wait, probe } = failure;
         match self.state {
             State::Paused { until } => return Pause { until, is_new: false },
             // The last probe is out and will show when the endpoint is back: perhaps at once.
             State::Probing { probe: last, .. } if probe != Some(last) => {
                 return Pause { until: now, is_new: false };
             }
-            State::Up | State::Probing { .. } => {}
+            State::Probing { .. } => {}
+            State::Up => self.limit_before_pause = self.limit,
         }
-        let quick = unanswered && self.quick_probes < self.quick_probes_max;
+        let quick = cause == PauseCause::Unavailable && self.quick_probes < QUICK_PROBES;
         let until = if quick { now } else { now + wait };
         match quick {
             true => self.quick_probes += 1,
             false => self.failures = self.failures.saturating_add(1),
         }
-        self.state = State::Paused { until };
-        self.limit = 1;
-        self.answers_at_limit = 0;
-        self.halved_at = Some(now);
+        (self.state, self.cause, self.paused_at) = (State::Paused { until }, cause, Some(now));
+        (self.limit, self.answers_at_limit, self.halved_at) = (1, 0, Some(now));
         Pause { until, is_new: true }
     }
 
@@ -301,9 +296,16 @@ impl Endpoint {
         }
     }
 
-    fn come_up(&mut self) -> bool {
-        (self.failures, self.quick_probes) = (0, 0);
-        std::mem::replace(&mut self.state, State::Up) != State::Up
+    fn come_up(&mut self, now: Instant) -> bool {
+        if self.is_up() {
+            return false;
+        }
+        if self.cause == PauseCause::Unavailable && self.failures == 0 {
+            self.false_alarm_at = Some(now);
+            self.limit = self.limit_before_pause;
+        }
+        (self.failures, self.quick_probes, self.state) = (0, 0, State::Up);
+        true
     }
 
     fn halve(&mut self, now: Instant) {

@@ -5,20 +5,20 @@
 //! would starve. So the pool decides who gets a slot, and for how long.
 //!
 //! A target that has a batch to send waits in one ready class. The first target of a class takes a free slot and gives its
-//! next batch one attempt.
+//! next batch one attempt. A target that was answered in time is *answering*. All others are *on probation*: those that were
+//! never waited for long, those that were answered late, and those that were waited for in vain.
 //!
 //! Invariants:
 //!
-//! * A target sends one batch at its turn, however large its backlog is. The classes take turns as well.
-//! * Targets of the classes New and Trial never take more than half of the slots, or one if there is only one. The other
-//!   half is free at once for healthy targets.
-//! * A slow request gives its slot up when a target waits for one, and ends in the slow lane. A request is slow when it is
-//!   `slow_after_ms` old, or much older than requests usually become. So targets that never answer hold no slot.
-//! * The slow lane is bounded in requests and in bytes. A target whose last answer was slow starts there and takes no slot.
-//!   When a request that becomes slow finds the lane full, the oldest request there is cancelled and tried again later.
-//! * Late targets (healthy but slow) may fill three quarters of the lane. When they find it fuller, the oldest request there
-//!   that came from the class New, Trial or Slow is cancelled, once it is `slow_after_ms` old. One target of the class Slow
-//!   may send whenever the lane has room.
+//! * A target sends one batch at its turn, however large its backlog is. Answering targets and those on probation take turns.
+//! * Targets on probation never hold more than half of the slots, or one if there is only one.
+//! * A slow request gives its slot up when a target waits for one, and goes on in the slow lane. A request is slow when it is
+//!   `slow_after_ms` old, or much older than requests usually become, besides the time that the transfer of its body takes.
+//! * The slow lane is bounded, and so is the share of each class on probation. Where there is no room, the request keeps its
+//!   slot.
+//! * A request is waited for until it times out, with one exception: it is cut short when it outlived its patience and others
+//!   wait for its place. The patience of a target grows with each request that was waited for in vain, so that a target that
+//!   answers at all gets through.
 //! * Requests in slots are never more than the limit of the endpoint. While the endpoint is paused, only its probe goes.
 
 use std::collections::VecDeque;
@@ -29,22 +29,17 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::attempts::{Attempts, Oldest, Place};
+use super::attempts::{Attempt, Attempts, Place};
 use super::endpoint::{Admission, Endpoint};
 use super::latency::Latencies;
 use crate::config::Config;
 use crate::sync::lock;
 use crate::target::{Queue, ReadyClass};
 
-/// Requests in the slow lane for each slot, and the least number of them.
-const SLOW_LANE_PER_WORKER: usize = 8;
-const SLOW_LANE_MIN: usize = 32;
-/// The quarters of the slow lane that targets may fill whose last answer was slow: late targets, so that a quarter is left
-/// for requests that become slow; and failing ones, so that late targets find room beside them.
-const SLOW_LANE_QUARTERS_LATE: usize = 3;
-const SLOW_LANE_QUARTERS_SLOW: usize = 2;
-/// The part of `buffer_max_bytes` whose batches may be in the slow lane.
-const SLOW_LANE_BYTES_PART: usize = 4;
+/// Requests in the slow lane for each slot, the least number of them, and the most. Each is a socket of the host.
+const SLOW_LANE_PER_SLOT: usize = 8;
+const SLOW_LANE_MIN: usize = 64;
+const SLOW_LANE_MAX: usize = 256;
 /// Queues of a class that are compared when the probe is chosen.
 const PROBE_CANDIDATES_MAX: usize = 64;
 
@@ -60,14 +55,13 @@ pub struct Pool {
     ready: AtomicUsize,
     slow_after: Duration,
     slow_lane_max: usize,
-    slow_lane_bytes_max: usize,
 }
 
 #[derive(Debug)]
 struct State {
     classes: [VecDeque<Arc<Queue>>; ReadyClass::ALL.len()],
-    /// The class that was served last.
-    last_class: usize,
+    /// The last grant was for a target on probation.
+    was_probation: bool,
     attempts: Attempts,
     endpoint: Endpoint,
     latencies: Latencies,
@@ -87,7 +81,7 @@ pub struct Grant {
     pub probe: Option<u64>,
     /// The time of the grant.
     pub granted_at: Instant,
-    /// Notified when the attempt has to end, to make room for others.
+    /// Notified when the attempt is cut short, to make room for others.
     pub cancel: Arc<Notify>,
 }
 
@@ -105,14 +99,14 @@ pub enum NextGrant {
 }
 
 /// The state of the pool at one moment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PoolSnapshot {
     /// True if the endpoint is up.
     pub endpoint_up: bool,
     /// The most requests in flight at present, without the slow lane.
     pub limit: usize,
-    /// Requests in the slow lane.
-    pub slow_requests: usize,
+    /// The ids of the queues with a request in the slow lane, one for each request.
+    pub slow: Vec<usize>,
 }
 
 /// The reason why no room could be made for a target.
@@ -129,7 +123,7 @@ impl Pool {
     pub fn new(config: &Config) -> Self {
         let state = State {
             classes: Default::default(),
-            last_class: 0,
+            was_probation: false,
             attempts: Attempts::default(),
             endpoint: Endpoint::new(config.concurrency, config.slow_after),
             latencies: Latencies::default(),
@@ -140,8 +134,7 @@ impl Pool {
             changed: Notify::new(),
             ready: AtomicUsize::new(0),
             slow_after: config.slow_after,
-            slow_lane_max: SLOW_LANE_MIN.max(SLOW_LANE_PER_WORKER * config.concurrency),
-            slow_lane_bytes_max: config.buffer_max_bytes / SLOW_LANE_BYTES_PART,
+            slow_lane_max: (SLOW_LANE_PER_SLOT * config.concurrency).clamp(SLOW_LANE_MIN, SLOW_LANE_MAX),
         }
     }
 
@@ -178,7 +171,7 @@ impl Pool {
         PoolSnapshot {
             endpoint_up: state.endpoint.is_up(),
             limit: state.endpoint.limit(),
-            slow_requests: state.attempts.slow_lane,
+            slow: state.attempts.slow_queues().collect(),
         }
     }
 
@@ -194,14 +187,16 @@ impl Pool {
         changed
     }
 
-    /// The attempt has taken its batch from the queue.
-    pub fn set_batch(&self, attempt: u64, batch: u64, bytes: usize) {
-        self.lock().attempts.set_batch(attempt, batch, bytes);
+    /// A request of an attempt goes out, with a body of this size.
+    pub fn on_sent(&self, attempt: u64, bytes: usize) {
+        self.lock().attempts.on_sent(attempt, bytes, Instant::now());
     }
 
-    /// Notes the latency of the first answer to an attempt.
-    pub fn add_latency(&self, latency: Duration) {
-        self.lock().latencies.add(latency);
+    /// The last request of an attempt was answered.
+    pub fn on_answer(&self, attempt: u64, latency: Duration) {
+        let mut state = self.lock();
+        let bytes = state.attempts.bytes(attempt);
+        state.latencies.add(latency, bytes);
     }
 
     /// Ends an attempt. `lost_probe` is the number of its probe, if the attempt was a probe without a result.
@@ -223,15 +218,15 @@ impl Pool {
             return NextGrant::Closed;
         }
         loop {
-            if state.classes.iter().all(VecDeque::is_empty) {
+            let Some(best) = ReadyClass::ALL.into_iter().find(|class| state.waits(*class)) else {
                 return NextGrant::WaitForChange;
-            }
+            };
             let is_probe = match state.endpoint.admission(now) {
                 Admission::Send => false,
                 Admission::Probe => true,
                 Admission::NotBefore(at) => return NextGrant::NotBefore(at),
             };
-            let class = if is_probe { state.most_likely_class() } else { self.next_class(&state) };
+            let class = if is_probe { Some(best) } else { self.next_class(&state) };
             let Some(class) = class else {
                 match self.make_room(&mut state, now) {
                     Ok(()) => continue,
@@ -239,99 +234,121 @@ impl Pool {
                     Err(NoRoomYet::UntilChange) => return NextGrant::WaitForChange,
                 }
             };
-            let waiting = &mut state.classes[class.index()];
-            let place = if is_probe { best_probe(waiting, random_below) } else { 0 };
-            let Some(queue) = waiting.remove(place) else { return NextGrant::WaitForChange };
+            let place = match class {
+                _ if is_probe => state.best_probe(class, random_below),
+                // Of targets of which nothing is known, the newest goes first. So those that were tried in vain before it,
+                // however many they are, do not hold it up.
+                ReadyClass::Untested => state.classes[class.index()].len() - 1,
+                _ => 0,
+            };
+            let Some(queue) = state.classes[class.index()].remove(place) else {
+                return NextGrant::WaitForChange;
+            };
             self.ready.fetch_sub(1, Ordering::Relaxed);
-            return NextGrant::Grant(state.grant(queue, class, is_probe, now));
+            return NextGrant::Grant(self.grant(&mut state, queue, class, is_probe, now));
         }
+    }
+
+    fn grant(
+        &self,
+        state: &mut State,
+        queue: Arc<Queue>,
+        class: ReadyClass,
+        is_probe: bool,
+        now: Instant,
+    ) -> Grant {
+        state.was_probation = class.is_probation();
+        let probe = state.endpoint.on_sent(now, is_probe);
+        let patience = queue.standing().patience(self.slow_after);
+        let (number, cancel) = state.attempts.begin(queue.id(), class, patience, now);
+        Grant { queue, class, number, probe, granted_at: now, cancel }
     }
 
     /// The next class in turn that may send.
     fn next_class(&self, state: &State) -> Option<ReadyClass> {
-        let attempts = &state.attempts;
-        let slot_free = attempts.slots < state.endpoint.limit();
-        next_in_turn(state.last_class, |class| {
-            if state.classes[class.index()].is_empty() {
-                return false;
+        if state.attempts.count(Place::Slot, |_| true) >= state.endpoint.limit() {
+            return None;
+        }
+        let answering = Some(ReadyClass::Answering).filter(|class| state.waits(*class));
+        let probation = match state.has_probation_slot() {
+            true => {
+                ReadyClass::ALL.into_iter().find(|class| class.is_probation() && self.may_send(state, *class))
             }
-            match class {
-                ReadyClass::Steady => slot_free,
-                ReadyClass::New | ReadyClass::Trial => {
-                    slot_free && attempts.trial_slots < state.trial_slots_max()
-                }
-                ReadyClass::Late => self.slow_lane_has_room_for_late(attempts),
-                ReadyClass::Slow => {
-                    let is_only_one = attempts.oldest_in_slow_lane(&[ReadyClass::Slow]).is_none();
-                    let max = match is_only_one {
-                        true => self.slow_lane_max,
-                        false => self.slow_lane_max / 4 * SLOW_LANE_QUARTERS_SLOW,
-                    };
-                    self.slow_lane_has_room(attempts, max)
-                }
-            }
-        })
-    }
-
-    fn slow_lane_has_room_for_late(&self, attempts: &Attempts) -> bool {
-        self.slow_lane_has_room(attempts, self.slow_lane_max / 4 * SLOW_LANE_QUARTERS_LATE)
-    }
-
-    fn slow_lane_has_room(&self, attempts: &Attempts, max: usize) -> bool {
-        attempts.slow_lane < max && attempts.slow_lane_bytes < self.slow_lane_bytes_max
-    }
-
-    /// Makes room for a target that waits, when no target may send.
-    fn make_room(&self, state: &mut State, now: Instant) -> Result<(), NoRoomYet> {
-        let late_waits = !state.classes[ReadyClass::Late.index()].is_empty()
-            && !self.slow_lane_has_room_for_late(&state.attempts);
-        let in_lane = match late_waits {
-            true => self.cancel_oldest(state, now, &[ReadyClass::New, ReadyClass::Trial, ReadyClass::Slow]),
-            false => Err(NoRoomYet::UntilChange),
+            false => None,
         };
-        in_lane.or_else(|lane| self.free_slot(state, now).map_err(|slot| lane.earlier(slot)))
+        if state.was_probation { answering.or(probation) } else { probation.or(answering) }
     }
 
-    /// Moves one slow request into the slow lane, for a target that waits for a slot.
+    /// Returns whether a target of the class waits that needs only a slot.
+    fn may_send(&self, state: &State, class: ReadyClass) -> bool {
+        state.waits(class) && state.attempts.of_class(class) < self.share(class)
+    }
+
+    /// The most requests of a class, in slots and in the slow lane. So targets that are late or silent, however many they
+    /// are, leave room for those that are not known yet.
+    fn share(&self, class: ReadyClass) -> usize {
+        match class {
+            ReadyClass::Answering | ReadyClass::Untested => usize::MAX,
+            ReadyClass::Late => self.slow_lane_max / 2,
+            ReadyClass::Silent => self.slow_lane_max / 8,
+        }
+    }
+
+    fn slow_lane_has_room(&self, attempts: &Attempts, class: ReadyClass) -> bool {
+        let on_probation = attempts.count(Place::SlowLane, ReadyClass::is_probation);
+        let in_lane = attempts.count(Place::SlowLane, |_| true);
+        in_lane < self.slow_lane_max && (!class.is_probation() || on_probation < self.slow_lane_max / 4 * 3)
+    }
+
+    /// Makes room for a target that waits.
+    fn make_room(&self, state: &mut State, now: Instant) -> Result<(), NoRoomYet> {
+        let mut until = NoRoomYet::UntilChange;
+        for class in [ReadyClass::Late, ReadyClass::Silent] {
+            if state.waits(class) && !self.may_send(state, class) {
+                match state.cut_one_short(now, |attempt| attempt.class == class) {
+                    Ok(()) => return Ok(()),
+                    Err(no_room_yet) => until = until.earlier(no_room_yet),
+                }
+            }
+        }
+        self.free_slot(state, now).map_err(|no_room_yet| until.earlier(no_room_yet))
+    }
+
+    /// Moves a slow request out of its slot, for a target that waits for a slot.
     fn free_slot(&self, state: &mut State, now: Instant) -> Result<(), NoRoomYet> {
-        let waits = |class: ReadyClass| !state.classes[class.index()].is_empty();
-        let trial_waits = waits(ReadyClass::New) || waits(ReadyClass::Trial);
-        let any_slot_helps = waits(ReadyClass::Steady)
-            || (trial_waits && state.attempts.trial_slots < state.trial_slots_max());
-        if !any_slot_helps && !trial_waits {
+        let answering_waits = state.waits(ReadyClass::Answering);
+        let probation_waits =
+            ReadyClass::ALL.into_iter().any(|class| class.is_probation() && self.may_send(state, class));
+        if !answering_waits && !probation_waits {
             return Err(NoRoomYet::UntilChange);
         }
-        let oldest = state.attempts.oldest_in_slot(!any_slot_helps).ok_or(NoRoomYet::UntilChange)?;
-        due_after(state.latencies.slow_threshold(self.slow_after), oldest, now)?;
-        while !self.slow_lane_has_room(&state.attempts, self.slow_lane_max) {
-            self.cancel_oldest(state, now, &ReadyClass::ALL)?;
+        let any_slot_helps = answering_waits || state.has_probation_slot();
+        let helps = |attempt: &Attempt| {
+            attempt.place == Place::Slot && (any_slot_helps || attempt.class.is_probation())
+        };
+        let State { attempts, latencies, .. } = &*state;
+        let slow_at =
+            |attempt: &Attempt| attempt.sent_at + latencies.slow_threshold(self.slow_after, attempt.bytes);
+        let finds_room =
+            |attempt: &Attempt| helps(attempt) && self.slow_lane_has_room(attempts, attempt.class);
+        if let Some((at, number)) = attempts.first_by(finds_room, slow_at)
+            && at <= now
+        {
+            state.attempts.move_to_slow_lane(number);
+            return Ok(());
         }
-        state.attempts.move_to_slow_lane(oldest.number);
-        Ok(())
-    }
-
-    /// Cancels the oldest request in the slow lane that came from one of these classes.
-    fn cancel_oldest(
-        &self,
-        state: &mut State,
-        now: Instant,
-        classes: &[ReadyClass],
-    ) -> Result<(), NoRoomYet> {
-        let oldest = state.attempts.oldest_in_slow_lane(classes).ok_or(NoRoomYet::UntilChange)?;
-        due_after(self.slow_after, oldest, now)?;
-        state.attempts.cancel(oldest.number);
-        Ok(())
+        let (at, _) = attempts.first_by(helps, slow_at).ok_or(NoRoomYet::UntilChange)?;
+        if at > now {
+            return Err(NoRoomYet::Until(at));
+        }
+        // The lane is full, or that part of it that targets on probation may take.
+        let is_full = attempts.count(Place::SlowLane, |_| true) >= self.slow_lane_max;
+        state.cut_one_short(now, |attempt| is_full || attempt.class.is_probation())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
-}
-
-/// Returns an error until the attempt is as old as `age`.
-fn due_after(age: Duration, attempt: Oldest, now: Instant) -> Result<(), NoRoomYet> {
-    let due = attempt.begun_at + age;
-    if due > now { Err(NoRoomYet::Until(due)) } else { Ok(()) }
 }
 
 impl NoRoomYet {
@@ -346,45 +363,44 @@ impl NoRoomYet {
 }
 
 impl State {
-    /// The most slots for targets on trial: half of the limit, and at least one.
-    fn trial_slots_max(&self) -> usize {
-        (self.endpoint.limit() / 2).max(1)
+    fn waits(&self, class: ReadyClass) -> bool {
+        !self.classes[class.index()].is_empty()
     }
 
-    /// The class of those that have queues whose targets are most likely to be answered.
-    fn most_likely_class(&self) -> Option<ReadyClass> {
-        ReadyClass::ALL.into_iter().find(|class| !self.classes[class.index()].is_empty())
+    /// Returns whether targets on probation hold less than half of the limit, or no slot if the limit is 1.
+    fn has_probation_slot(&self) -> bool {
+        self.attempts.count(Place::Slot, ReadyClass::is_probation) < (self.endpoint.limit() / 2).max(1)
     }
 
-    fn grant(&mut self, queue: Arc<Queue>, class: ReadyClass, is_probe: bool, now: Instant) -> Grant {
-        self.last_class = class.index();
-        let probe = self.endpoint.on_sent(now, is_probe);
-        let place = match class {
-            ReadyClass::Late | ReadyClass::Slow if probe.is_none() => Place::SlowLane,
-            _ => Place::Slot,
-        };
-        let (number, cancel) = self.attempts.begin(queue.clone(), class, place, now);
-        Grant { queue, class, number, probe, granted_at: now, cancel }
+    /// Cuts the attempt short that outlived its patience first, among those that match.
+    fn cut_one_short(&mut self, now: Instant, matches: impl Fn(&Attempt) -> bool) -> Result<(), NoRoomYet> {
+        let latencies = &self.latencies;
+        let waited_for_until =
+            |attempt: &Attempt| attempt.sent_at + attempt.patience + latencies.transfer_time(attempt.bytes);
+        let first = self.attempts.first_by(matches, waited_for_until);
+        let (at, number) = first.ok_or(NoRoomYet::UntilChange)?;
+        if at > now {
+            return Err(NoRoomYet::Until(at));
+        }
+        self.attempts.cancel(number);
+        Ok(())
     }
-}
 
-/// The classes take turns: the first class after the last one that may send.
-fn next_in_turn(last_class: usize, may_send: impl Fn(ReadyClass) -> bool) -> Option<ReadyClass> {
-    let classes = ReadyClass::ALL;
-    (1..=classes.len())
-        .map(|step| classes[(last_class + step) % classes.len()])
-        .find(|class| may_send(*class))
-}
-
-/// The place of the queue whose answer proves most: the one that the service answered last. In a long class a random
-/// sample is compared, since targets that failed together may wait side by side.
-fn best_probe(waiting: &VecDeque<Arc<Queue>>, mut random_below: impl FnMut(usize) -> usize) -> usize {
-    let mut candidate =
-        |n| if waiting.len() <= PROBE_CANDIDATES_MAX { n } else { random_below(waiting.len()) };
-    (0..waiting.len().min(PROBE_CANDIDATES_MAX))
-        .map(&mut candidate)
-        .max_by_key(|place| waiting[*place].delivered_at())
-        .unwrap_or(0)
+    /// The place of the queue whose answer proves most: one that has not failed since the last answer of the endpoint, and
+    /// that was answered last. In a long class a random sample is compared, since targets that failed together may wait side
+    /// by side.
+    fn best_probe(&self, class: ReadyClass, mut random_below: impl FnMut(usize) -> usize) -> usize {
+        let waiting = &self.classes[class.index()];
+        let mut candidate =
+            |n| if waiting.len() <= PROBE_CANDIDATES_MAX { n } else { random_below(waiting.len()) };
+        (0..waiting.len().min(PROBE_CANDIDATES_MAX))
+            .map(&mut candidate)
+            .max_by_key(|place| {
+                let queue = &waiting[*place];
+                (!self.endpoint.is_suspect(queue.id()), queue.delivered_at())
+            })
+            .unwrap_or(0)
+    }
 }
 
 #[cfg(test)]

@@ -105,6 +105,16 @@ impl RetryHeap {
         Ok(())
     }
 
+    /// The number of queues whose breaker is open.
+    pub fn len(&self) -> usize {
+        self.lock().heap.len()
+    }
+
+    /// Returns whether no breaker is open.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Closes the heap and forgets its entries.
     pub fn close(&self) {
         let mut state = self.lock();

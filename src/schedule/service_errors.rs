@@ -68,15 +68,15 @@ pub const SERVICE_ERRORS: &[ServiceError] = &[
     row("SerializationException", Verdict::RefusedContent, REFUSED),
     row("ValidationException", Verdict::RefusedContent, REFUSED),
     row("RequestEntityTooLargeException", Verdict::TooLarge, TOO_LARGE),
-    row("OperationAbortedException", Verdict::Retry(Backoff::Short), REFUSED),
+    row("OperationAbortedException", Verdict::Retry(Backoff::Refused), REFUSED),
     row(
         "ResourceNotFoundException",
         Verdict::Create,
         "its log group or stream does not exist yet; see create_log_group and create_log_stream",
     ),
-    row("AccessDeniedException", Verdict::Retry(Backoff::Short), DENIED),
-    row("AccessDenied", Verdict::Retry(Backoff::Short), DENIED),
-    row("LimitExceededException", Verdict::Retry(Backoff::Short), "a quota of the account is used up"),
+    row("AccessDeniedException", Verdict::Retry(Backoff::Refused), DENIED),
+    row("AccessDenied", Verdict::Retry(Backoff::Refused), DENIED),
+    row("LimitExceededException", Verdict::Retry(Backoff::Refused), "a quota of the account is used up"),
     row("UnrecognizedClientException", Verdict::Pause, CREDENTIALS),
     row("InvalidClientTokenId", Verdict::Pause, CREDENTIALS),
     row("ExpiredTokenException", Verdict::Pause, CREDENTIALS),
@@ -92,11 +92,11 @@ pub const SERVICE_ERRORS: &[ServiceError] = &[
     row("Throttling", Verdict::Throttle, THROTTLED),
     row("RequestLimitExceeded", Verdict::Throttle, THROTTLED),
     row("TooManyRequestsException", Verdict::Throttle, THROTTLED),
-    row("ServiceUnavailableException", Verdict::Retry(Backoff::Long), UNAVAILABLE),
-    row("ServiceUnavailable", Verdict::Retry(Backoff::Long), UNAVAILABLE),
-    row("InternalFailure", Verdict::Retry(Backoff::Long), UNAVAILABLE),
-    row("InternalServerError", Verdict::Retry(Backoff::Long), UNAVAILABLE),
-    row("RequestTimeout", Verdict::Retry(Backoff::Long), UNAVAILABLE),
+    row("ServiceUnavailableException", Verdict::Retry(Backoff::Unavailable), UNAVAILABLE),
+    row("ServiceUnavailable", Verdict::Retry(Backoff::Unavailable), UNAVAILABLE),
+    row("InternalFailure", Verdict::Retry(Backoff::Unavailable), UNAVAILABLE),
+    row("InternalServerError", Verdict::Retry(Backoff::Unavailable), UNAVAILABLE),
+    row("RequestTimeout", Verdict::Retry(Backoff::Unavailable), UNAVAILABLE),
 ];
 
 fn known(error: &ApiError) -> Option<&'static ServiceError> {
@@ -111,10 +111,10 @@ pub fn classify(error: &ApiError) -> Verdict {
         (None, Some(413), _) => Verdict::TooLarge,
         (None, Some(429), _) => Verdict::Throttle,
         (None, Some(400), Failure::Answered) if error.code.is_some() => Verdict::UnknownRefusal,
-        (None, Some(500..=599), _) => Verdict::Retry(Backoff::Long),
-        (None, None, Failure::TimedOut | Failure::Connection) => Verdict::Retry(Backoff::Long),
+        (None, Some(500..=599), _) => Verdict::Retry(Backoff::Unavailable),
+        (None, None, Failure::TimedOut | Failure::Connection) => Verdict::Retry(Backoff::Unavailable),
         (None, None, Failure::NotSent) => Verdict::Pause,
-        _ => Verdict::Retry(Backoff::Short),
+        _ => Verdict::Retry(Backoff::Refused),
     }
 }
 
@@ -168,17 +168,17 @@ mod tests {
     #[test]
     fn an_unknown_error_is_retried_and_never_dropped() {
         for (failure, code, status, backoff) in [
-            (Failure::Answered, Some("AccessDeniedException"), Some(400), Backoff::Short),
-            (Failure::Answered, None, Some(400), Backoff::Short),
-            (Failure::Answered, Some("SomethingNewException"), Some(403), Backoff::Short),
-            (Failure::Answered, Some("SomethingNewException"), Some(500), Backoff::Long),
-            (Failure::Answered, None, Some(403), Backoff::Short),
-            (Failure::Answered, None, Some(500), Backoff::Long),
-            (Failure::Answered, None, Some(503), Backoff::Long),
-            (Failure::Unreadable, None, Some(200), Backoff::Short),
-            (Failure::Unreadable, None, Some(502), Backoff::Long),
-            (Failure::TimedOut, None, None, Backoff::Long),
-            (Failure::Connection, None, None, Backoff::Long),
+            (Failure::Answered, Some("AccessDeniedException"), Some(400), Backoff::Refused),
+            (Failure::Answered, None, Some(400), Backoff::Refused),
+            (Failure::Answered, Some("SomethingNewException"), Some(403), Backoff::Refused),
+            (Failure::Answered, Some("SomethingNewException"), Some(500), Backoff::Unavailable),
+            (Failure::Answered, None, Some(403), Backoff::Refused),
+            (Failure::Answered, None, Some(500), Backoff::Unavailable),
+            (Failure::Answered, None, Some(503), Backoff::Unavailable),
+            (Failure::Unreadable, None, Some(200), Backoff::Refused),
+            (Failure::Unreadable, None, Some(502), Backoff::Unavailable),
+            (Failure::TimedOut, None, None, Backoff::Unavailable),
+            (Failure::Connection, None, None, Backoff::Unavailable),
         ] {
             let error = error(failure, code, status);
             assert_eq!(classify(&error), Verdict::Retry(backoff), "{error:?}");

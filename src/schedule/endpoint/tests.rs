@@ -2,12 +2,13 @@ use super::*;
 
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 
-fn healthy(sent_at: Instant) -> UnansweredRequest {
-    UnansweredRequest { sent_at, was_healthy: true, failed_before: None, healthy_others: 20 }
+fn failure(wait: Duration, probe: Option<u64>) -> EndpointFailure {
+    EndpointFailure { cause: PauseCause::Credentials, wait, probe }
 }
 
-fn failure(wait: Duration, probe: Option<u64>, unanswered: bool) -> EndpointFailure {
-    EndpointFailure { wait, probe, unanswered }
+/// Lets targets fail one after the other until that is the fault of the endpoint. Returns how many.
+fn fail_until_at_fault(endpoint: &mut Endpoint, now: Instant, targets: usize) -> usize {
+    (1..1000).find(|target| endpoint.on_unavailable(now, *target, targets)).expect("the endpoint is at fault")
 }
 
 fn ms(ms: u64) -> Duration {
@@ -25,10 +26,10 @@ fn the_limit_is_halved_once_for_requests_that_were_out_together_and_grows_by_one
     endpoint.on_throttled(start + ms(30), start + ms(20), false);
     assert_eq!(endpoint.limit(), 2);
     for _ in 0..2 {
-        endpoint.on_answer(start + ms(40), false);
+        endpoint.on_answer(start + ms(40), start, false);
     }
     assert_eq!(endpoint.limit(), 3);
-    (0..100).for_each(|_| assert!(!endpoint.on_answer(start + ms(50), false), "it was open"));
+    (0..100).for_each(|_| assert!(!endpoint.on_answer(start + ms(50), start, false), "it was open"));
     assert_eq!(endpoint.limit(), 8, "never above concurrency");
     for round in 0..9u32 {
         let at = start + ms(100) * (round + 1);
@@ -41,7 +42,7 @@ fn the_limit_is_halved_once_for_requests_that_were_out_together_and_grows_by_one
 fn a_probe_that_came_to_nothing_lets_the_next_go_at_once() {
     let mut endpoint = Endpoint::new(2, SLOW_AFTER);
     let start = Instant::now();
-    let Pause { until, is_new } = endpoint.on_failure(start, failure(ms(500), None, false));
+    let Pause { until, is_new } = endpoint.on_failure(start, failure(ms(500), None));
     assert!(is_new && endpoint.admission(start) == Admission::NotBefore(until));
     let probe = endpoint.on_sent(until, true).expect("a probe's number");
     assert_eq!(endpoint.admission(until), Admission::NotBefore(until + SLOW_AFTER), "one at a time");
@@ -59,54 +60,69 @@ fn a_probe_that_came_to_nothing_lets_the_next_go_at_once() {
 fn a_failure_while_a_probe_is_out_does_not_say_when_the_endpoint_comes_back() {
     let mut endpoint = Endpoint::new(2, SLOW_AFTER);
     let start = Instant::now();
-    let Pause { until, .. } = endpoint.on_failure(start, failure(ms(500), None, false));
+    let Pause { until, .. } = endpoint.on_failure(start, failure(ms(500), None));
     let probe = endpoint.on_sent(until, true);
     assert_eq!(
-        endpoint.on_failure(until, failure(ms(9000), None, false)),
+        endpoint.on_failure(until, failure(ms(9000), None)),
         Pause { until, is_new: false },
         "the probe will show it"
     );
-    assert!(endpoint.on_answer(until + ms(1), probe.is_some()), "and it opens");
+    assert!(endpoint.on_answer(until + ms(1), until, probe.is_some()), "and it opens");
 }
 
 #[test]
-fn a_lost_answer_is_its_targets_own_while_others_are_answered() {
+fn a_target_is_at_fault_itself_while_others_are_answered() {
     let mut endpoint = Endpoint::new(2, SLOW_AFTER);
     let start = Instant::now();
-    endpoint.on_answer(start, false);
     for number in 0..100 {
-        let sent = start + ms(10) * number;
-        assert!(!endpoint.on_unanswered(sent + ms(5), healthy(sent + ms(1))), "{number}");
-        endpoint.on_answer(sent + ms(6), false);
+        assert!(!endpoint.on_unavailable(start, number, 100), "{number}");
+        assert!(!endpoint.on_unavailable(start, number + 1, 100), "{number}");
+        endpoint.on_answer(start, start, false);
     }
-    let failed = Some(start + ms(500));
-    let failing =
-        UnansweredRequest { was_healthy: false, failed_before: failed, ..healthy(start + ms(2000)) };
-    assert!(
-        !endpoint.on_unanswered(start + ms(2001), failing),
-        "others were answered since it failed before"
-    );
+    assert!((0..100).all(|_| !endpoint.on_unavailable(start, 7, 100)), "one target shows nothing");
 }
 
 #[test]
-fn the_endpoint_is_to_blame_when_targets_that_got_through_hear_nothing_one_after_the_other() {
-    let mut endpoint = Endpoint::new(2, SLOW_AFTER);
+fn the_endpoint_is_at_fault_when_several_targets_fail_one_after_the_other_or_all_there_are() {
     let start = Instant::now();
-    assert!(endpoint.on_unanswered(start, healthy(start)), "nobody was ever answered");
-    endpoint.on_answer(start, false);
-    let blamed: Vec<_> =
-        (1..4).map(|n| endpoint.on_unanswered(start + ms(n + 1), healthy(start + ms(n)))).collect();
-    assert_eq!(blamed, [false, false, true]);
-    let alone = UnansweredRequest { healthy_others: 0, ..healthy(start + ms(20)) };
-    endpoint.on_answer(start + ms(10), false);
-    assert!(endpoint.on_unanswered(start + ms(21), alone), "nobody else could show that it is not");
+    for (targets, failed) in [(1, 1), (2, 2), (3, 3), (1000, 3)] {
+        let mut endpoint = Endpoint::new(2, SLOW_AFTER);
+        assert_eq!(fail_until_at_fault(&mut endpoint, start, targets), failed, "of {targets}");
+    }
+}
+
+#[test]
+fn a_false_alarm_ends_at_once_leaves_the_limit_and_makes_the_next_alarm_rarer() {
+    let mut endpoint = Endpoint::new(8, SLOW_AFTER);
+    let start = Instant::now();
+    let unavailable = |probe| EndpointFailure { cause: PauseCause::Unavailable, wait: ms(150), probe };
+    assert_eq!(fail_until_at_fault(&mut endpoint, start, 100), 3);
+    assert_eq!(endpoint.on_failure(start, unavailable(None)).until, start, "a probe goes at once");
+    assert_eq!(endpoint.limit(), 1);
+    let probe = endpoint.on_sent(start, true);
+    assert!(endpoint.on_answer(start + ms(5), start, probe.is_some()));
+    assert_eq!(endpoint.limit(), 8);
+    assert_eq!(fail_until_at_fault(&mut endpoint, start + ms(10), 100), 30);
+    endpoint.on_answer(start + ms(10), start, false);
+    assert_eq!(fail_until_at_fault(&mut endpoint, start + ALARM_REMEMBERED + ms(5), 100), 3);
+}
+
+#[test]
+fn an_answer_to_a_request_of_before_the_pause_ends_it_unless_credentials_are_the_cause() {
+    for (cause, ends) in [(PauseCause::Unavailable, true), (PauseCause::Credentials, false)] {
+        let mut endpoint = Endpoint::new(2, SLOW_AFTER);
+        let start = Instant::now();
+        endpoint.on_failure(start + ms(5), EndpointFailure { cause, wait: ms(150), probe: None });
+        assert_eq!(endpoint.on_answer(start + ms(6), start, false), ends, "{cause:?}");
+        assert_eq!(endpoint.is_up(), ends);
+    }
 }
 
 #[test]
 fn while_it_is_closed_one_probe_goes_at_a_time_and_one_that_hangs_is_not_waited_for() {
     let mut endpoint = Endpoint::new(8, SLOW_AFTER);
     let start = Instant::now();
-    let Pause { until, is_new } = endpoint.on_failure(start, failure(ms(150), None, false));
+    let Pause { until, is_new } = endpoint.on_failure(start, failure(ms(150), None));
     assert_eq!((until, is_new), (start + ms(150), true));
     assert_eq!(endpoint.admission(start + ms(149)), Admission::NotBefore(until));
     assert_eq!(endpoint.admission(until), Admission::Probe);
@@ -116,50 +132,34 @@ fn while_it_is_closed_one_probe_goes_at_a_time_and_one_that_hangs_is_not_waited_
     let second = endpoint.on_sent(until + SLOW_AFTER, true);
     let late = until + SLOW_AFTER + ms(1);
     assert!(
-        !endpoint.on_failure(late, failure(ms(300), first, false)).is_new,
+        !endpoint.on_failure(late, failure(ms(300), first)).is_new,
         "the first has nothing to say any more"
     );
-    assert!(endpoint.on_failure(late, failure(ms(300), second, false)).is_new);
+    assert!(endpoint.on_failure(late, failure(ms(300), second)).is_new);
     assert_eq!(endpoint.limit(), 1);
     endpoint.on_sent(late + ms(300), true);
-    assert!(endpoint.on_answer(late + ms(310), true));
+    assert!(endpoint.on_answer(late + ms(310), late, true));
     assert_eq!(endpoint.admission(late + ms(310)), Admission::Send);
 }
 
 #[test]
-fn a_few_probes_follow_each_other_at_once_where_the_targets_may_be_to_blame() {
+fn a_few_probes_follow_each_other_at_once_where_the_targets_may_be_at_fault() {
     let mut endpoint = Endpoint::new(2, SLOW_AFTER);
     let start = Instant::now();
+    let unavailable = |probe| EndpointFailure { cause: PauseCause::Unavailable, wait: ms(150), probe };
     let mut probe = None;
-    for _ in 0..QUICK_PROBES_MIN {
-        assert_eq!(endpoint.on_failure(start, failure(ms(150), probe, true)).until, start);
+    for _ in 0..QUICK_PROBES {
+        assert_eq!(endpoint.on_failure(start, unavailable(probe)).until, start);
         probe = endpoint.on_sent(start, true);
     }
-    assert_eq!(endpoint.on_failure(start, failure(ms(150), probe, true)).until, start + ms(150));
+    assert_eq!(endpoint.on_failure(start, unavailable(probe)).until, start + ms(150));
     endpoint.on_sent(start + ms(150), true);
-    assert!(endpoint.on_answer(start + ms(150), true));
-    assert_eq!(endpoint.failures(), 0);
-}
-
-#[test]
-fn the_more_targets_got_through_the_more_of_them_are_asked_at_once() {
-    for (healthy_others, expected) in [(0, 5), (20, 6), (70, 23), (10_000, 32)] {
-        let mut endpoint = Endpoint::new(2, SLOW_AFTER);
-        let start = Instant::now();
-        endpoint.on_answer(start, false);
-        while !endpoint
-            .on_unanswered(start + ms(1), UnansweredRequest { healthy_others, ..healthy(start + ms(1)) })
-        {
-        }
-        endpoint.on_failure(start, failure(ms(150), None, true));
-        let quick = (0..100).take_while(|_| {
-            let at_once = endpoint.admission(start) == Admission::Probe;
-            let probe = endpoint.on_sent(start, true);
-            endpoint.on_failure(start, failure(ms(150), probe, true));
-            at_once
-        });
-        assert_eq!(quick.count(), expected, "of {healthy_others}");
-    }
+    assert!(endpoint.on_answer(start + ms(150), start, true));
+    assert_eq!(
+        (endpoint.failures(), endpoint.limit()),
+        (0, 2),
+        "it was no false alarm: the limit grows from 1"
+    );
 }
 
 /// Sends as fast as it may for so long to an account with that quota; how many were taken and how many throttled.
@@ -175,7 +175,7 @@ fn throttled_account(endpoint: &mut Endpoint, quota: f64, begin: Instant, second
                 tokens = (tokens + 0.002 * quota).min(quota);
                 if tokens >= 1.0 {
                     (tokens, taken) = (tokens - 1.0, taken + 1);
-                    endpoint.on_answer(now, false);
+                    endpoint.on_answer(now, sent, false);
                 } else {
                     throttled += 1;
                     endpoint.on_throttled(now, sent, false);

@@ -50,8 +50,8 @@ impl Queue {
             return (None, effects);
         }
         state.queued_class = None;
-        if class == ReadyClass::Steady && state.ready_class() != class {
-            // The target has failed since: the queue goes to the end of the class that it belongs to now.
+        if state.standing.class > class {
+            // The queue goes to the end of the class that it belongs to by now.
             self.update_readiness(&mut state, &mut effects);
             return (None, effects);
         }
@@ -100,7 +100,7 @@ impl Queue {
         let mut effects = Effects::default();
         let mut state = self.lock();
         let (id, sent_at) = (batch.id(), batch.last_attempt());
-        state.remove_in_flight(&batch, self.slow_after);
+        state.remove_in_flight(&batch);
         let more_failed = state.waiting.front().is_some_and(|next| next.first_attempt().is_some());
         let answered = answer != Answer::None;
         effects.recovered = state.breaker.on_final(FinalBatch { id, answered, more_failed });
@@ -110,7 +110,7 @@ impl Queue {
             state.unknown_refusals = 0;
         }
         if state.has_no_failure() {
-            (state.last_error, state.failed_at, state.throttled) = (None, None, Default::default());
+            (state.last_error, state.throttled) = (None, Default::default());
         }
         finalize(batch, &mut state.counts);
         self.update_readiness(&mut state, &mut effects);
@@ -124,9 +124,8 @@ impl Queue {
         let id = batch.id();
         let had_no_failure = state.has_no_failure();
         let known = state.last_error.as_ref().is_some_and(|last| last.error.code == error.error.code);
-        state.requeue(batch, self.slow_after);
+        state.requeue(batch);
         state.last_error = Some(error);
-        state.failed_at = Some(Instant::now());
         if let BreakerFailure::Opened(generation) = state.breaker.on_failure(id) {
             effects.breaker_opened = Some(generation);
             effects.is_new_failure = had_no_failure || !known;
@@ -136,15 +135,13 @@ impl Queue {
         effects
     }
 
-    /// Requeues a batch that failed by no fault of the target. The breaker stays as it is. If the request was not
-    /// answered, it may have been the fault of the target after all, so other targets go first.
-    pub fn requeue(&self, batch: Batch, error: LastError) -> Effects {
+    /// Requeues a batch that failed by no fault of the target, or whose attempt was cut short. The breaker stays as it is.
+    pub fn requeue(&self, batch: Batch, error: Option<LastError>) -> Effects {
         let mut effects = Effects::default();
         let mut state = self.lock();
         state.breaker.on_requeued(batch.id());
-        state.requeue(batch, self.slow_after);
-        state.unanswered = error.error.is_unanswered();
-        state.last_error = Some(error);
+        state.requeue(batch);
+        state.last_error = error.or(state.last_error.take());
         self.update_readiness(&mut state, &mut effects);
         effects
     }
@@ -155,7 +152,7 @@ impl Queue {
         let mut effects = Effects::default();
         let mut state = self.lock();
         state.breaker.on_requeued(first.id());
-        state.requeue(first, self.slow_after);
+        state.requeue(first);
         let place = state.waiting.partition_point(|other| other.id() < second.id());
         state.waiting.insert(place, second);
         self.update_readiness(&mut state, &mut effects);
@@ -172,7 +169,7 @@ impl Queue {
             return Err(Box::new(batch));
         }
         state.breaker.on_requeued(batch.id());
-        state.requeue(batch, self.slow_after);
+        state.requeue(batch);
         self.update_readiness(&mut state, &mut effects);
         Ok(effects)
     }
@@ -195,7 +192,7 @@ impl Queue {
     pub fn park(&self, batch: Batch) {
         let mut state = self.lock();
         state.breaker.on_requeued(batch.id());
-        state.requeue(batch, self.slow_after);
+        state.requeue(batch);
         state.parked = true;
     }
 
@@ -216,14 +213,6 @@ impl Queue {
             self.update_readiness(&mut state, &mut effects);
         }
         effects
-    }
-
-    /// The request of this batch is in the slow lane from now on.
-    pub fn enter_slow_lane(&self, batch: u64) {
-        let mut state = self.lock();
-        if state.in_flight.contains(&batch) && !state.in_slow_lane.contains(&batch) {
-            state.in_slow_lane.push(batch);
-        }
     }
 
     /// A request of the target was throttled. `delivered_batches` is the number of batches of all targets that the

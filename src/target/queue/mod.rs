@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::breaker::Generation;
-use super::ready_class::ReadyClass;
+use super::ready_class::{ReadyClass, Standing};
 use crate::batch::OpenBatch;
 use crate::json;
 use crate::memory::{Account, Budget};
@@ -182,6 +182,22 @@ impl Queue {
         write(br#"","logEvents":["#);
     }
 
+    /// Identifies the queue as long as it exists.
+    pub fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// The last request was answered, after this time.
+    pub fn note_answer(&self, latency: Duration) {
+        self.lock().standing = Standing::answered(latency, self.slow_after);
+    }
+
+    /// The last request was waited for this long, in vain.
+    pub fn note_silence(&self, waited: Duration) {
+        let mut state = self.lock();
+        state.standing = state.standing.unanswered(waited, self.slow_after);
+    }
+
     /// Memory that the target holds, in bytes.
     pub fn buffered_bytes(&self) -> usize {
         self.account.held()
@@ -285,9 +301,8 @@ impl Queue {
     /// nothing left to wait for.
     fn update_readiness(&self, state: &mut State, effects: &mut Effects) {
         if state.may_send(self.target_concurrency) {
-            let class = state.ready_class();
-            let moves_up = class == ReadyClass::Steady && state.queued_class != Some(class);
-            if state.queued_class.is_none() || moves_up {
+            let class = state.standing.class;
+            if state.queued_class.is_none_or(|queued| class < queued) {
                 state.queued_class = Some(class);
                 effects.ready = Some(class);
             }

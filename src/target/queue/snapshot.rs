@@ -10,6 +10,7 @@ use crate::health::Health;
 use crate::outcome::EventCounts;
 use crate::service::ApiError;
 use crate::target::breaker::BreakerState;
+use crate::target::ready_class::Standing;
 
 /// The error of the last failed attempt.
 #[derive(Clone, Debug)]
@@ -44,9 +45,9 @@ pub struct QueueSnapshot {
     pub last_error: Option<LastError>,
     /// The time at which the open breaker lets the next batch go.
     pub next_attempt: Option<Instant>,
+    pub waiting_events: usize,
     /// True if a request of the target is in the slow lane.
     pub in_slow_lane: bool,
-    pub waiting_events: usize,
 }
 
 impl Queue {
@@ -65,13 +66,13 @@ impl Queue {
         self.lock().delivered_at
     }
 
-    /// The time of the last failure, while the target fails.
-    pub fn failed_at(&self) -> Option<Instant> {
-        self.lock().failed_at
+    /// What became of the last request.
+    pub fn standing(&self) -> Standing {
+        self.lock().standing
     }
 
-    /// The state of the queue now.
-    pub fn snapshot(&self) -> QueueSnapshot {
+    /// The state of the queue now. Whether a request of the target is in the slow lane is known to the caller.
+    pub fn snapshot(&self, in_slow_lane: bool) -> QueueSnapshot {
         let state = self.lock();
         QueueSnapshot {
             group: self.group.to_string(),
@@ -86,9 +87,9 @@ impl Queue {
             next_attempt: state
                 .next_attempt
                 .filter(|_| matches!(state.breaker.state(), BreakerState::Open(_))),
-            in_slow_lane: !state.in_slow_lane.is_empty(),
             waiting_events: state.waiting.iter().map(Batch::events).sum::<usize>()
                 + state.open.as_deref().map_or(0, OpenBatch::events),
+            in_slow_lane,
         }
     }
 

@@ -1,7 +1,6 @@
 //! The changing part of a queue, under its one lock: where each batch is, and whether the next one may go.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -11,7 +10,7 @@ use crate::health::Health;
 use crate::limits::is_accepted_timestamp;
 use crate::outcome::{EventCounts, Outcome, Reason};
 use crate::target::breaker::CircuitBreaker;
-use crate::target::ready_class::ReadyClass;
+use crate::target::ready_class::{ReadyClass, Standing};
 use crate::wait_group::WaitGuard;
 
 #[derive(Debug, Default)]
@@ -34,12 +33,8 @@ pub(super) struct State {
     /// The open batch is to go out as soon as the queue may send, after the batches that wait: its time has come, or
     /// there was no room for an event. Until then it continues to grow.
     pub(super) due: bool,
-    /// Batches in flight that are in the slow lane. While there are any, no other batch goes out.
-    pub(super) in_slow_lane: Vec<u64>,
-    /// The last answer took longer than `slow_after`, or did not come.
-    pub(super) slow: bool,
-    /// The last request got no answer, and the target was not blamed for it.
-    pub(super) unanswered: bool,
+    /// What became of the last request.
+    pub(super) standing: Standing,
     pub(super) next_batch: u64,
     /// The timestamp of the last event that was pushed with one.
     pub(super) last_timestamp_ms: Option<i64>,
@@ -51,8 +46,6 @@ pub(super) struct State {
     pub(super) last_error: Option<LastError>,
     /// The time at which the last batch was sent that the service took.
     pub(super) delivered_at: Option<Instant>,
-    /// The time of the last failure, while the target fails.
-    pub(super) failed_at: Option<Instant>,
     /// The time at which the open breaker lets the next batch go.
     pub(super) next_attempt: Option<Instant>,
     pub(super) throttled: ThrottledRun,
@@ -107,17 +100,6 @@ impl State {
         self.counts.of(Outcome::Delivered) + self.counts.of(Outcome::Rejected) > 0
     }
 
-    pub(super) fn ready_class(&self) -> ReadyClass {
-        match self.health() {
-            Health::Healthy if self.slow && !self.unanswered => ReadyClass::Late,
-            _ if self.slow => ReadyClass::Slow,
-            _ if self.unanswered => ReadyClass::Trial,
-            Health::Healthy => ReadyClass::Steady,
-            Health::Unknown => ReadyClass::New,
-            Health::Failing => ReadyClass::Trial,
-        }
-    }
-
     /// Returns whether batches of the target wait or are in flight.
     pub(super) fn is_under_way(&self) -> bool {
         !self.waiting.is_empty() || !self.in_flight.is_empty()
@@ -167,26 +149,27 @@ impl State {
     pub(super) fn may_send(&self, target_concurrency: usize) -> bool {
         (!self.waiting.is_empty() || (self.due && self.open.as_ref().is_some_and(|open| !open.is_empty())))
             && !self.parked
-            && self.in_slow_lane.is_empty()
-            && self.in_flight.len() < target_concurrency
+            && self.in_flight.len() < self.in_flight_max(target_concurrency)
             && self.breaker.allows()
     }
 
+    /// A target on probation sends one batch at a time.
+    fn in_flight_max(&self, target_concurrency: usize) -> usize {
+        if self.standing.class.is_probation() { 1 } else { target_concurrency }
+    }
+
     /// The attempt at this batch is over.
-    pub(super) fn remove_in_flight(&mut self, batch: &Batch, slow_after: Duration) {
+    pub(super) fn remove_in_flight(&mut self, batch: &Batch) {
         self.in_flight.retain(|id| *id != batch.id());
-        self.in_slow_lane.retain(|id| *id != batch.id());
         if !self.is_under_way() {
             // There are many queues, and most of them have nothing to do most of the time.
-            (self.waiting, self.in_flight, self.in_slow_lane) = Default::default();
+            (self.waiting, self.in_flight) = Default::default();
         }
-        self.unanswered = false;
-        self.slow = batch.last_attempt().is_some_and(|at| at.elapsed() >= slow_after);
     }
 
     /// Puts the batch back in its place among the waiting ones.
-    pub(super) fn requeue(&mut self, batch: Batch, slow_after: Duration) {
-        self.remove_in_flight(&batch, slow_after);
+    pub(super) fn requeue(&mut self, batch: Batch) {
+        self.remove_in_flight(&batch);
         let place = self.waiting.partition_point(|other| other.id() < batch.id());
         self.waiting.insert(place, batch);
     }
