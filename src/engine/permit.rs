@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::shared::Shared;
 use crate::schedule::backoff::Backoff;
-use crate::schedule::endpoint::{Endpoint, EndpointFailure, PauseCause, SUSPECTS_MAX_AFTER_ALARM};
+use crate::schedule::endpoint::{Endpoint, EndpointFailure, PauseCause, TARGETS_COUNTED_MAX};
 use crate::schedule::pool::Grant;
 use crate::schedule::service_errors::words;
 use crate::service::{ApiError, Failure};
@@ -111,7 +111,7 @@ impl Permit {
             // That the target is silent is known, and shows nothing about the endpoint.
             return None;
         }
-        let targets = self.shared.registry.count_up_to(SUSPECTS_MAX_AFTER_ALARM, |_| true);
+        let targets = self.shared.registry.count_up_to(TARGETS_COUNTED_MAX, |_| true);
         let target = self.queue().id();
         let at_fault =
             self.shared.pool.with_endpoint(|endpoint, now| endpoint.on_unavailable(now, target, targets));

@@ -10,7 +10,9 @@ const USUAL_TIMES: u32 = 8;
 const THRESHOLD_MIN: Duration = Duration::from_millis(25);
 /// The threshold before the first answer: eight times 30 ms, the latency of a small request to a region nearby.
 const THRESHOLD_INITIAL: Duration = Duration::from_millis(240);
-/// The rate of transfer before the first answer, in bytes per second: that of half a megabit per second.
+/// The size of a body from which a slow answer shows a thin line, in bytes. Below it, the service was slow.
+const LARGE_BYTES: usize = 16 * 1024;
+/// The rate of transfer before an answer shows another, in bytes per second: that of half a megabit per second.
 const RATE_INITIAL: f64 = 65_536.0;
 /// The longest transfer that is waited for: longer than any time-out.
 const TRANSFER_SECONDS_MAX: f64 = 3600.0;
@@ -49,11 +51,17 @@ impl Latencies {
         threshold.max(THRESHOLD_MIN).min(max) + self.transfer_time(bytes)
     }
 
+    /// The same for a target that is known to be slow.
+    pub fn threshold_min(&self, bytes: usize) -> Duration {
+        THRESHOLD_MIN + self.transfer_time(bytes)
+    }
+
     /// The time that a body of this size takes at the highest rate that the last answers show. On a thin line large requests
     /// are slow, and more of them at once would only make each slower.
     pub fn transfer_time(&self, bytes: usize) -> Duration {
         let rate = |sample: &Sample| sample.bytes as f64 / sample.latency.as_secs_f64().max(1e-6);
-        let best = self.known().iter().map(rate).fold(0.0, f64::max);
+        let shows_line = |sample: &&Sample| sample.bytes >= LARGE_BYTES || rate(sample) > RATE_INITIAL;
+        let best = self.known().iter().filter(shows_line).map(rate).fold(0.0, f64::max);
         let rate = if best > 0.0 { best } else { RATE_INITIAL };
         Duration::from_secs_f64((bytes as f64 / rate).min(TRANSFER_SECONDS_MAX))
     }
@@ -96,6 +104,12 @@ mod tests {
         latencies.add(Duration::from_secs(8), 1_000_000);
         latencies.add(Duration::from_secs(30), 100);
         assert_eq!(latencies.transfer_time(500_000), Duration::from_secs(4));
+        latencies.add(Duration::from_secs(1), 10_000);
+        assert_eq!(
+            latencies.transfer_time(500_000),
+            Duration::from_secs(4),
+            "a slow answer to a small request"
+        );
         latencies.add(Duration::from_millis(10), 100_000);
         assert_eq!(latencies.transfer_time(500_000), Duration::from_millis(50));
     }

@@ -13,7 +13,8 @@
 //! * A target sends one batch at its turn, however large its backlog is. Answering targets and those on probation take turns.
 //! * Targets on probation never hold more than half of the slots, or one if there is only one.
 //! * A slow request gives its slot up when a target waits for one, and goes on in the slow lane. A request is slow when it is
-//!   `slow_after_ms` old, or much older than requests usually become, besides the time that the transfer of its body takes.
+//!   `slow_after_ms` old, or much older than requests usually become, besides the time that the transfer of its body takes. It
+//!   is slow at once if the last one of its target was.
 //! * The slow lane is bounded, and so is the share of each class on probation. Where there is no room, the request keeps its
 //!   slot.
 //! * A request is waited for until it times out, with one exception: it is cut short when it outlived its patience and others
@@ -327,8 +328,13 @@ impl Pool {
             attempt.place == Place::Slot && (any_slot_helps || attempt.class.is_probation())
         };
         let State { attempts, latencies, .. } = &*state;
-        let slow_at =
-            |attempt: &Attempt| attempt.sent_at + latencies.slow_threshold(self.slow_after, attempt.bytes);
+        let slow_at = |attempt: &Attempt| {
+            let threshold = match attempt.class {
+                ReadyClass::Late | ReadyClass::Silent => latencies.threshold_min(attempt.bytes),
+                _ => latencies.slow_threshold(self.slow_after, attempt.bytes),
+            };
+            attempt.sent_at + threshold
+        };
         let finds_room =
             |attempt: &Attempt| helps(attempt) && self.slow_lane_has_room(attempts, attempt.class);
         if let Some((at, number)) = attempts.first_by(finds_room, slow_at)
@@ -386,20 +392,22 @@ impl State {
         Ok(())
     }
 
-    /// The place of the queue whose answer proves most: one that has not failed since the last answer of the endpoint, and
-    /// that was answered last. In a long class a random sample is compared, since targets that failed together may wait side
-    /// by side.
+    /// The place of a queue whose answer proves most: any that has not failed since the last answer of the endpoint, and that
+    /// the service has taken a batch of. In a long class a random sample is compared.
     fn best_probe(&self, class: ReadyClass, mut random_below: impl FnMut(usize) -> usize) -> usize {
         let waiting = &self.classes[class.index()];
-        let mut candidate =
-            |n| if waiting.len() <= PROBE_CANDIDATES_MAX { n } else { random_below(waiting.len()) };
+        let first = random_below(waiting.len());
+        let mut candidate = |n| match waiting.len() {
+            ..=PROBE_CANDIDATES_MAX => (first + n) % waiting.len(),
+            _ => random_below(waiting.len()),
+        };
         (0..waiting.len().min(PROBE_CANDIDATES_MAX))
             .map(&mut candidate)
             .max_by_key(|place| {
                 let queue = &waiting[*place];
-                (!self.endpoint.is_suspect(queue.id()), queue.delivered_at())
+                (!self.endpoint.is_suspect(queue.id()), queue.delivered_at().is_some())
             })
-            .unwrap_or(0)
+            .unwrap_or(first)
     }
 }
 

@@ -21,6 +21,7 @@ mod poison_pill;
 mod races;
 mod recovery;
 mod refused_content;
+mod schedule;
 mod secrets;
 mod sources;
 mod when_full;

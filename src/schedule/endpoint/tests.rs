@@ -148,7 +148,7 @@ fn a_few_probes_follow_each_other_at_once_where_the_targets_may_be_at_fault() {
     let start = Instant::now();
     let unavailable = |probe| EndpointFailure { cause: PauseCause::Unavailable, wait: ms(150), probe };
     let mut probe = None;
-    for _ in 0..QUICK_PROBES {
+    for _ in 0..QUICK_PROBES_MIN {
         assert_eq!(endpoint.on_failure(start, unavailable(probe)).until, start);
         probe = endpoint.on_sent(start, true);
     }
@@ -160,6 +160,23 @@ fn a_few_probes_follow_each_other_at_once_where_the_targets_may_be_at_fault() {
         (0, 2),
         "it was no false alarm: the limit grows from 1"
     );
+}
+
+#[test]
+fn the_more_targets_there_are_the_more_of_them_are_asked_at_once() {
+    for (targets, expected) in [(1, 3), (20, 5), (64, 16), (10_000, 16)] {
+        let mut endpoint = Endpoint::new(2, SLOW_AFTER);
+        let start = Instant::now();
+        fail_until_at_fault(&mut endpoint, start, targets);
+        let mut probe = None;
+        let at_once = std::iter::from_fn(|| {
+            let failure = EndpointFailure { cause: PauseCause::Unavailable, wait: ms(150), probe };
+            let is_at_once = endpoint.on_failure(start, failure).until == start;
+            probe = is_at_once.then(|| endpoint.on_sent(start, true))?;
+            Some(())
+        });
+        assert_eq!(at_once.take(1000).count(), expected, "of {targets}");
+    }
 }
 
 /// Sends as fast as it may for so long to an account with that quota; how many were taken and how many throttled.
