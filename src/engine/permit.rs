@@ -60,8 +60,9 @@ impl Permit {
     /// The endpoint answered. The answer concerns only the target.
     pub(super) fn on_answer(&mut self) {
         self.note_answer();
-        let (probe, sent_at) = (self.probe.take().is_some(), self.sent_at);
-        let came_up = |endpoint: &mut Endpoint, now| endpoint.on_answer(now, sent_at, probe);
+        let sent_at = self.sent_at;
+        self.probe = None;
+        let came_up = |endpoint: &mut Endpoint, now| endpoint.on_answer(now, sent_at);
         if self.shared.pool.with_endpoint(came_up) {
             report_end_of_pause();
         }
@@ -78,10 +79,11 @@ impl Permit {
         let delivered = self.shared.pool.with_endpoint(|endpoint, _| endpoint.delivered_batches());
         let throttling = self.queue().on_throttled(delivered);
         self.note_answer();
-        let (probe, sent_at) = (self.probe.take().is_some(), self.sent_at);
+        let sent_at = self.sent_at;
+        self.probe = None;
         let came_up = self.shared.pool.with_endpoint(|endpoint, now| match throttling {
-            Throttling::Target => endpoint.on_sign_of_life(now, sent_at, probe),
-            Throttling::Account => endpoint.on_throttled(now, sent_at, probe),
+            Throttling::Target => endpoint.on_sign_of_life(now, sent_at),
+            Throttling::Account => endpoint.on_throttled(now, sent_at),
         });
         if came_up {
             report_end_of_pause();
@@ -96,6 +98,9 @@ impl Permit {
 
     /// The request failed in a way that meets all targets. Returns the time until which nothing is sent.
     pub(super) fn on_endpoint_failure(&mut self, why: &ApiError) -> Instant {
+        if why.failure != Failure::NotSent {
+            self.note_answer();
+        }
         self.pause(why, PauseCause::Credentials)
     }
 

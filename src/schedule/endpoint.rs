@@ -44,6 +44,9 @@ use super::rate_limiter::RateLimiter;
 const SUSPECTS_MAX: usize = 3;
 /// The same after a false alarm: then some targets fail and others do not.
 const SUSPECTS_MAX_AFTER_ALARM: usize = 30;
+/// Failures that are further apart than this do not follow one another: the longest back-off of a target is shorter, while
+/// few fail.
+const SUSPICION_REMEMBERED: Duration = Duration::from_secs(10);
 /// Time for which a false alarm is remembered.
 const ALARM_REMEMBERED: Duration = Duration::from_secs(30);
 /// Probes that follow each other at once: one for so many targets, within the two bounds. If a third of the targets are not at
@@ -79,6 +82,7 @@ pub struct Endpoint {
     delivered_batches: u64,
     /// The targets that failed since a request was last answered.
     suspects: HashSet<TargetId>,
+    suspected_at: Option<Instant>,
     false_alarm_at: Option<Instant>,
 }
 
@@ -158,6 +162,7 @@ impl Endpoint {
             rate_limiter: RateLimiter::default(),
             delivered_batches: 0,
             suspects: HashSet::new(),
+            suspected_at: None,
             false_alarm_at: None,
         }
     }
@@ -226,39 +231,42 @@ impl Endpoint {
     }
 
     /// A request was answered, and was not throttled. Returns whether that brought the endpoint up.
-    pub fn on_answer(&mut self, now: Instant, sent_at: Instant, probe: bool) -> bool {
+    pub fn on_answer(&mut self, now: Instant, sent_at: Instant) -> bool {
         self.rate_limiter.on_answer();
         self.answers_at_limit += 1;
         if self.answers_at_limit >= self.limit && self.limit < self.limit_max {
             self.limit += 1;
             self.answers_at_limit = 0;
         }
-        self.on_sign_of_life(now, sent_at, probe)
+        self.on_sign_of_life(now, sent_at)
     }
 
     /// A request was throttled: the account sends fewer requests at once, and slower. Returns whether that brought the
     /// endpoint up, since it does answer.
-    pub fn on_throttled(&mut self, now: Instant, sent_at: Instant, probe: bool) -> bool {
+    pub fn on_throttled(&mut self, now: Instant, sent_at: Instant) -> bool {
         let halved_since = self.halved_at.is_some_and(|halved_at| sent_at < halved_at);
         if !halved_since {
             self.halve(now);
             self.rate_limiter.on_throttled(now);
         }
-        self.on_sign_of_life(now, sent_at, probe)
+        self.on_sign_of_life(now, sent_at)
     }
 
     /// A request had an answer that says only that the endpoint is there. Returns whether that brought the endpoint up.
-    pub fn on_sign_of_life(&mut self, now: Instant, sent_at: Instant, probe: bool) -> bool {
+    pub fn on_sign_of_life(&mut self, now: Instant, sent_at: Instant) -> bool {
         self.suspects.clear();
         // A request with the old credentials may have gone out before they expired.
         let shows_more = self.paused_at.is_none_or(|paused_at| sent_at >= paused_at);
-        let ends_pause = probe || shows_more || self.cause == PauseCause::Unavailable;
+        let ends_pause = shows_more || self.cause == PauseCause::Unavailable;
         ends_pause && self.come_up(now)
     }
 
     /// A request had no connection, no answer, or an answer such as 503. `targets` is the number of targets that there are, counted
     /// up to [`TARGETS_COUNTED_MAX`]. Returns whether that is the fault of the endpoint rather than of the target.
     pub fn on_unavailable(&mut self, now: Instant, target: TargetId, targets: usize) -> bool {
+        if self.suspected_at.replace(now).is_some_and(|at| now - at > SUSPICION_REMEMBERED) {
+            self.suspects.clear();
+        }
         self.suspects.insert(target);
         let quick_probes_max = targets / TARGETS_PER_QUICK_PROBE;
         self.quick_probes_max = quick_probes_max.clamp(QUICK_PROBES_MIN, QUICK_PROBES_MAX);

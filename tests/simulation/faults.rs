@@ -8,8 +8,8 @@ use std::time::Duration;
 use cwl_sink::schedule::service_errors::SERVICE_ERRORS;
 use cwl_sink::service::{ApiError, Failure};
 
-/// The longest back-off of a target.
-pub const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// The longest back-off of a target while few targets fail, and that of the endpoint.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// The meaning of an answer for its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +23,10 @@ pub enum Meaning {
     /// The service refuses the request for a reason that nobody knows: the batch is halved. An event that is refused
     /// alone is dropped once another batch of its queue was delivered after the first refusal.
     UnknownRefusal,
-    /// The batch is tried again after 200 ms, doubled five times, then after a minute.
-    Short,
-    /// The batch is tried again after 2 s, doubled twice, then after a minute.
-    Long,
+    /// The batch is tried again after 200 ms, doubled up to 8 s.
+    Refused,
+    /// The batch is tried again after 2 s, doubled up to 8 s, unless the endpoint is at fault.
+    Unavailable,
     /// The group or stream is missing and is created.
     Create,
     /// No target sends until one request is answered.
@@ -46,10 +46,10 @@ impl Meaning {
     pub fn wait_ms(self, failures: u32) -> u64 {
         let after = |doubled: &[u64], then| doubled.get(failures as usize).copied().unwrap_or(then);
         match self {
-            Meaning::Pause if failures < 15 => after(&[200, 400, 800, 1600, 3200], 4000),
-            Meaning::Pause => 30_000,
-            Meaning::Long | Meaning::Throttle => after(&[2000, 4000], 60_000),
-            _ => after(&[200, 400, 800, 1600, 3200], 60_000),
+            Meaning::Pause if failures < 30 => after(&[200, 400, 800, 1600], 2000),
+            Meaning::Pause => 10_000,
+            Meaning::Unavailable | Meaning::Throttle => after(&[2000, 4000], 8000),
+            _ => after(&[200, 400, 800, 1600, 3200, 6400], 8000),
         }
     }
 }
@@ -66,7 +66,7 @@ fn by_code(code: &str) -> Option<Meaning> {
         "RequestEntityTooLargeException" => Meaning::TooLarge,
         "ResourceNotFoundException" => Meaning::Create,
         "AccessDeniedException" | "AccessDenied" | "LimitExceededException" | "OperationAbortedException" => {
-            Meaning::Short
+            Meaning::Refused
         }
         "UnrecognizedClientException"
         | "InvalidClientTokenId"
@@ -86,7 +86,7 @@ fn by_code(code: &str) -> Option<Meaning> {
         | "ServiceUnavailable"
         | "InternalFailure"
         | "InternalServerError"
-        | "RequestTimeout" => Meaning::Long,
+        | "RequestTimeout" => Meaning::Unavailable,
         _ => return None,
     })
 }
@@ -100,11 +100,11 @@ pub fn meaning_of(error: &ApiError) -> Meaning {
         (Some(413), _) => Meaning::TooLarge,
         (Some(429), _) => Meaning::Throttle,
         (Some(400), Failure::Answered) if error.code.is_some() => Meaning::UnknownRefusal,
-        (Some(500..), _) => Meaning::Long,
-        (Some(_), _) => Meaning::Short,
-        (None, Failure::TimedOut | Failure::Connection) => Meaning::Long,
+        (Some(500..), _) => Meaning::Unavailable,
+        (Some(_), _) => Meaning::Refused,
+        (None, Failure::TimedOut | Failure::Connection) => Meaning::Unavailable,
         (None, Failure::NotSent) => Meaning::Pause,
-        (None, _) => Meaning::Short,
+        (None, _) => Meaning::Refused,
     }
 }
 

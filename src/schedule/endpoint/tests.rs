@@ -20,20 +20,20 @@ fn the_limit_is_halved_once_for_requests_that_were_out_together_and_grows_by_one
     let mut endpoint = Endpoint::new(8, SLOW_AFTER);
     let start = Instant::now();
     for _ in 0..8 {
-        endpoint.on_throttled(start + ms(10), start, false);
+        endpoint.on_throttled(start + ms(10), start);
     }
     assert_eq!(endpoint.limit(), 4);
-    endpoint.on_throttled(start + ms(30), start + ms(20), false);
+    endpoint.on_throttled(start + ms(30), start + ms(20));
     assert_eq!(endpoint.limit(), 2);
     for _ in 0..2 {
-        endpoint.on_answer(start + ms(40), start, false);
+        endpoint.on_answer(start + ms(40), start);
     }
     assert_eq!(endpoint.limit(), 3);
-    (0..100).for_each(|_| assert!(!endpoint.on_answer(start + ms(50), start, false), "it was open"));
+    (0..100).for_each(|_| assert!(!endpoint.on_answer(start + ms(50), start), "it was open"));
     assert_eq!(endpoint.limit(), 8, "never above concurrency");
     for round in 0..9u32 {
         let at = start + ms(100) * (round + 1);
-        endpoint.on_throttled(at + ms(1), at, false);
+        endpoint.on_throttled(at + ms(1), at);
     }
     assert_eq!(endpoint.limit(), 1, "never below 1");
 }
@@ -67,7 +67,7 @@ fn a_failure_while_a_probe_is_out_does_not_say_when_the_endpoint_comes_back() {
         Pause { until, is_new: false },
         "the probe will show it"
     );
-    assert!(endpoint.on_answer(until + ms(1), until, probe.is_some()), "and it opens");
+    assert!(endpoint.on_answer(until + ms(1), until), "and it opens");
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_target_is_at_fault_itself_while_others_are_answered() {
     for number in 0..100 {
         assert!(!endpoint.on_unavailable(start, number, 100), "{number}");
         assert!(!endpoint.on_unavailable(start, number + 1, 100), "{number}");
-        endpoint.on_answer(start, start, false);
+        endpoint.on_answer(start, start);
     }
     assert!((0..100).all(|_| !endpoint.on_unavailable(start, 7, 100)), "one target shows nothing");
 }
@@ -100,10 +100,10 @@ fn a_false_alarm_ends_at_once_leaves_the_limit_and_makes_the_next_alarm_rarer() 
     assert_eq!(endpoint.on_failure(start, unavailable(None)).until, start, "a probe goes at once");
     assert_eq!(endpoint.limit(), 1);
     let probe = endpoint.on_sent(start, true);
-    assert!(endpoint.on_answer(start + ms(5), start, probe.is_some()));
+    assert!(endpoint.on_answer(start + ms(5), start));
     assert_eq!(endpoint.limit(), 8);
     assert_eq!(fail_until_at_fault(&mut endpoint, start + ms(10), 100), 30);
-    endpoint.on_answer(start + ms(10), start, false);
+    endpoint.on_answer(start + ms(10), start);
     assert_eq!(fail_until_at_fault(&mut endpoint, start + ALARM_REMEMBERED + ms(5), 100), 3);
 }
 
@@ -113,7 +113,7 @@ fn an_answer_to_a_request_of_before_the_pause_ends_it_unless_credentials_are_the
         let mut endpoint = Endpoint::new(2, SLOW_AFTER);
         let start = Instant::now();
         endpoint.on_failure(start + ms(5), EndpointFailure { cause, wait: ms(150), probe: None });
-        assert_eq!(endpoint.on_answer(start + ms(6), start, false), ends, "{cause:?}");
+        assert_eq!(endpoint.on_answer(start + ms(6), start), ends, "{cause:?}");
         assert_eq!(endpoint.is_up(), ends);
     }
 }
@@ -138,7 +138,7 @@ fn while_it_is_closed_one_probe_goes_at_a_time_and_one_that_hangs_is_not_waited_
     assert!(endpoint.on_failure(late, failure(ms(300), second)).is_new);
     assert_eq!(endpoint.limit(), 1);
     endpoint.on_sent(late + ms(300), true);
-    assert!(endpoint.on_answer(late + ms(310), late, true));
+    assert!(endpoint.on_answer(late + ms(310), late));
     assert_eq!(endpoint.admission(late + ms(310)), Admission::Send);
 }
 
@@ -154,7 +154,7 @@ fn a_few_probes_follow_each_other_at_once_where_the_targets_may_be_at_fault() {
     }
     assert_eq!(endpoint.on_failure(start, unavailable(probe)).until, start + ms(150));
     endpoint.on_sent(start + ms(150), true);
-    assert!(endpoint.on_answer(start + ms(150), start, true));
+    assert!(endpoint.on_answer(start + ms(150), start));
     assert_eq!(
         (endpoint.failures(), endpoint.limit()),
         (0, 2),
@@ -192,10 +192,10 @@ fn throttled_account(endpoint: &mut Endpoint, quota: f64, begin: Instant, second
                 tokens = (tokens + 0.002 * quota).min(quota);
                 if tokens >= 1.0 {
                     (tokens, taken) = (tokens - 1.0, taken + 1);
-                    endpoint.on_answer(now, sent, false);
+                    endpoint.on_answer(now, sent);
                 } else {
                     throttled += 1;
-                    endpoint.on_throttled(now, sent, false);
+                    endpoint.on_throttled(now, sent);
                 }
             }
             Admission::NotBefore(at) => {

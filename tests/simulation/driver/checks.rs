@@ -36,7 +36,8 @@ impl Driver {
             return Err(broken.clone());
         }
         let is_all_final = totals.snapshot.pending_events + totals.snapshot.abandoned_events == 0;
-        let may_be_held_back = world.body_limit.is_known() && !is_all_final;
+        let may_be_halved_unseen = world.body_limit.is_known() || world.may_wait_for_memory();
+        let may_be_held_back = may_be_halved_unseen && !is_all_final;
         let record = &mut world.record;
         check_counters(record, &totals)?;
         self.check_acks(record, &totals)?;

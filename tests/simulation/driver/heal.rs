@@ -9,9 +9,9 @@ use super::Driver;
 use crate::models::SLACK;
 
 /// The longest wait for a probe: the longest back-off of a target, and a second.
-const PROBE_WAIT_MAX: Duration = Duration::from_secs(61);
+const PROBE_WAIT_MAX: Duration = Duration::from_secs(11);
 /// Longer than the longest pause of the endpoint and then that of a target together.
-const PAUSES_MAX: Duration = Duration::from_secs(125);
+const PAUSES_MAX: Duration = Duration::from_secs(25);
 /// The longest time, on average, that one batch or one event of a backlog takes to be delivered.
 const DELIVERY_MAX: Duration = Duration::from_millis(10);
 /// The most requests that one event takes, on average, in a run in which batches are halved again and again.
@@ -107,7 +107,7 @@ impl Driver {
     fn check_nothing_is_stuck(&self) -> Result<(), String> {
         for queue in &self.service.world().record.queues {
             let Some(engine_queue) = queue.engine_queue.upgrade() else { continue };
-            let snapshot = engine_queue.snapshot();
+            let snapshot = engine_queue.snapshot(false);
             let is_stuck = match snapshot.breaker {
                 BreakerState::Closed | BreakerState::HalfOpen(None) => {
                     snapshot.in_flight + snapshot.waiting_batches > 0

@@ -229,18 +229,6 @@ impl BreakerModel {
         self.uncertain || self.open.as_ref().is_some_and(|open| open.wait.max > Duration::ZERO)
     }
 
-    /// Returns true if the target certainly fails.
-    pub fn is_failing(&self) -> bool {
-        self.open
-            .as_ref()
-            .is_some_and(|open| !open.may_have_closed && !self.uncertain && open.failures.min > 0)
-    }
-
-    /// Returns true if the breaker is certainly closed and remembers no failure.
-    pub fn has_no_failure(&self) -> bool {
-        self.open.is_none() && !self.uncertain && self.remembered == FailureBounds::default()
-    }
-
     /// A batch that may have been the probe ended without a trace at the service, or a failure did not count after all.
     /// So the breaker may have closed.
     pub fn may_close(&mut self) {

@@ -1,5 +1,9 @@
 //! The model of the endpoint: all targets pause together, and one probe at a time finds out when that is over.
+//!
+//! The service sees for certain only a pause whose cause are credentials: the engine looks for them again before each probe.
+//! A pause after failures of several targets looks like a pause in the traffic.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -7,57 +11,59 @@ use tokio::time::Instant;
 use super::{BatchId, Moment};
 use crate::faults::Meaning;
 
-/// Probes that may follow each other at once, in a run with few targets.
-const QUICK_PROBES_MIN: u32 = 5;
-/// The same as a part of the queues.
-const QUICK_PROBES_PART: u32 = 3;
+/// Queues that fail one after the other, without an answer in between, before the endpoint may be at fault; or all queues
+/// that there are.
+const AT_FAULT_MIN: usize = 3;
 
 /// The conclusion about the endpoint from the end of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndpointSign {
-    /// The endpoint answered, or the end says nothing about it.
+    /// The endpoint answered.
     Answered,
     /// The attempt panicked or was cut off.
     CutOff,
+    /// The attempt was cut short to make room for others.
+    CutShort,
     /// The failure meets all targets.
     Failed,
-    /// A probe got no answer.
-    Unanswered,
+    /// There was no connection, no answer, or an answer such as 503. That is the fault of the target.
+    Unavailable,
+    /// The same, and it may be the fault of the endpoint.
+    PerhapsAtFault,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct EndpointModel {
     slow_after: Duration,
-    paused: Option<PausedEndpoint>,
-    /// The endpoint may have been paused at this time. A request got no answer, and the service cannot see whose
-    /// fault the engine takes that for.
-    maybe_paused_at: Option<Instant>,
-    counts: ProbeCounts,
-    quick_probes_max: u32,
+    state: State,
+    /// Failures since the endpoint was last up, each with a wait.
+    failures: u32,
+    /// The queues that failed since the last answer, to whatever target.
+    suspects: BTreeSet<usize>,
     /// The time at which the last pause ended.
     came_up_at: Option<Instant>,
     /// All probes that are out, also those of an earlier pause.
     probes: Vec<Probe>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct ProbeCounts {
-    /// Failures since the endpoint was last up, each with a wait.
-    failures: u32,
-    /// Probes that followed each other at once, since it may not be the fault of the endpoint.
-    quick: u32,
+#[derive(Debug)]
+enum State {
+    Up,
+    /// The endpoint may be paused, because of credentials or not. Holds the time of the last failure.
+    Unclear(Instant),
+    Paused(PausedEndpoint),
 }
 
 #[derive(Debug)]
 struct PausedEndpoint {
+    /// The time of the last failure.
+    failed_at: Instant,
+    /// The time from which the next probe waits.
     paused_at: Instant,
     min_wait: Duration,
     /// The probe that counts. When it takes long, other probes may follow it.
     last: Option<LastProbe>,
-    /// The failure that paused the endpoint may not count, since the next probe was let through just before. These
-    /// are the counts without it.
-    counts_if_overtaken: Option<ProbeCounts>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,14 +90,13 @@ enum ProbeStage {
 }
 
 impl EndpointModel {
-    /// An endpoint that is up, in a run with this number of queues.
-    pub fn new(queues: usize, slow_after: Duration) -> Self {
+    /// An endpoint that is up.
+    pub fn new(slow_after: Duration) -> Self {
         EndpointModel {
             slow_after,
-            paused: None,
-            maybe_paused_at: None,
-            counts: ProbeCounts::default(),
-            quick_probes_max: (queues as u32 / QUICK_PROBES_PART).max(QUICK_PROBES_MIN),
+            state: State::Up,
+            failures: 0,
+            suspects: BTreeSet::new(),
             came_up_at: None,
             probes: Vec::new(),
         }
@@ -99,17 +104,18 @@ impl EndpointModel {
 
     /// Returns true if all targets may have to wait.
     pub fn may_be_paused(&self) -> bool {
-        self.paused.is_some() || self.maybe_paused_at.is_some()
-    }
-
-    /// Returns true if the request with the batch is out as a probe of a paused endpoint.
-    pub fn is_probe(&self, batch: BatchId) -> bool {
-        self.paused.is_some() && self.was_probe(batch)
+        !matches!(self.state, State::Up)
     }
 
     /// Returns true if the request with the batch went out as a probe, whatever the state of the endpoint is by now.
     pub fn was_probe(&self, batch: BatchId) -> bool {
         self.probe_index(batch).is_some()
+    }
+
+    /// Returns true if the endpoint may be at fault when this queue is not served now.
+    pub fn may_be_at_fault(&self, queue: usize, queues: usize) -> bool {
+        let others = self.suspects.iter().filter(|other| **other != queue).count();
+        self.may_be_paused() || others + 1 >= AT_FAULT_MIN.min(queues)
     }
 
     fn probe_index(&self, batch: BatchId) -> Option<usize> {
@@ -122,27 +128,17 @@ impl EndpointModel {
 
     /// The engine renews credentials, which only a probe does.
     pub fn renewal_begins(&mut self, now: Moment, renewal: u64) -> Result<(), String> {
-        if let Some(paused_at) = self.maybe_paused_at.take()
-            && self.paused.is_none()
-        {
-            self.pause(paused_at, true);
-        }
-        let Some(paused) = &mut self.paused else {
+        self.probes.push(Probe { renewal, stage: ProbeStage::Renewing });
+        let paused = match &mut self.state {
+            State::Paused(paused) => paused,
+            State::Unclear(_) => return Ok(()),
             // The probe may have been let through just before the pause ended.
-            self.probes.push(Probe { renewal, stage: ProbeStage::Renewing });
-            let just_before = self.came_up_at == Some(now.at);
-            return if just_before {
-                Ok(())
-            } else {
-                Err("a probe went out while the endpoint was up".into())
-            };
+            State::Up if self.came_up_at == Some(now.at) => return Ok(()),
+            State::Up => return Err("a probe went out while the endpoint was up".into()),
         };
         match paused.last {
             Some(LastProbe { renewal: other, begun_at }) if now.at - begun_at < self.slow_after => {
                 return Err(format!("a second probe of the endpoint went out beside {other}"));
-            }
-            None if paused.counts_if_overtaken.is_some() && now.at == paused.paused_at => {
-                self.counts = paused.counts_if_overtaken.take().unwrap_or_default();
             }
             None if now.at - paused.paused_at < paused.min_wait && !now.closing => {
                 return Err(format!(
@@ -153,7 +149,6 @@ impl EndpointModel {
             _ => {}
         }
         paused.last = Some(LastProbe { renewal, begun_at: now.at });
-        self.probes.push(Probe { renewal, stage: ProbeStage::Renewing });
         Ok(())
     }
 
@@ -167,7 +162,7 @@ impl EndpointModel {
     /// Credentials could not be renewed.
     pub fn renewal_fails(&mut self, now: Moment, renewal: u64) {
         if let Some(index) = self.renewal_index(renewal) {
-            self.probe_fails(index, now, false);
+            self.probe_fails(index, now);
         }
     }
 
@@ -180,28 +175,26 @@ impl EndpointModel {
 
     fn probe_is_lost(&mut self, index: usize, now: Moment) {
         let lost = self.probes.remove(index).renewal;
-        if let Some(paused) = &mut self.paused
+        if let State::Paused(paused) = &mut self.state
             && paused.last.is_some_and(|last| last.renewal == lost)
         {
-            *paused = PausedEndpoint {
-                paused_at: now.at,
-                min_wait: Duration::ZERO,
-                last: None,
-                counts_if_overtaken: None,
-            };
+            (paused.paused_at, paused.min_wait, paused.last) = (now.at, Duration::ZERO, None);
         }
     }
 
-    fn probe_fails(&mut self, index: usize, now: Moment, unanswered: bool) {
+    fn probe_fails(&mut self, index: usize, now: Moment) {
         let failed = self.probes.remove(index).renewal;
-        let counts_before = self.counts;
-        let last = self.paused.as_ref().map(|paused| paused.last.filter(|last| last.renewal == failed));
-        if !matches!(last, Some(None)) {
-            self.pause(now.at, unanswered);
-        }
-        let may_be_overtaken = last.flatten().is_some_and(|last| now.at - last.begun_at >= self.slow_after);
-        if let Some(paused) = self.paused.as_mut().filter(|_| may_be_overtaken) {
-            paused.counts_if_overtaken = Some(counts_before);
+        match &self.state {
+            State::Up => self.pause(now.at),
+            State::Unclear(_) => self.state = State::Unclear(now.at),
+            // After a probe that hangs, the next one may have been let through just before.
+            State::Paused(PausedEndpoint { last: Some(last), .. }) if last.renewal == failed => {
+                match now.at - last.begun_at >= self.slow_after {
+                    true => self.state = State::Unclear(now.at),
+                    false => self.pause(now.at),
+                }
+            }
+            State::Paused(_) => {}
         }
     }
 
@@ -211,65 +204,79 @@ impl EndpointModel {
             probe.stage = ProbeStage::Sent(batch);
             return Ok(());
         }
-        // If the endpoint had been paused, a probe would have come first.
-        self.maybe_paused_at = self.maybe_paused_at.filter(|paused_at| *paused_at == now.at);
-        match &self.paused {
+        match &self.state {
             // The request was let through before the pause.
-            Some(paused) if paused.paused_at == now.at => Ok(()),
-            Some(_) => {
+            State::Paused(paused) if paused.paused_at == now.at => Ok(()),
+            State::Paused(_) => {
                 Err(format!("batch {} went out while the endpoint is paused ({:?})", batch.key, self.probes))
             }
-            None => Ok(()),
+            State::Up | State::Unclear(_) => Ok(()),
         }
     }
 
-    /// An attempt ended.
-    pub fn attempt_ends(&mut self, batch: BatchId, sign: EndpointSign, now: Moment) {
-        let unanswered = sign == EndpointSign::Unanswered;
-        match (sign, self.probe_index(batch)) {
-            (EndpointSign::CutOff, Some(index)) => self.probe_is_lost(index, now),
-            (EndpointSign::Answered, Some(index)) => {
-                self.probes.remove(index);
-                (self.paused, self.counts) = (None, ProbeCounts::default());
-                self.came_up_at = Some(now.at);
-            }
-            (EndpointSign::CutOff | EndpointSign::Answered, None) => {}
-            (EndpointSign::Failed | EndpointSign::Unanswered, Some(index)) => {
-                self.probe_fails(index, now, unanswered);
-            }
-            (EndpointSign::Failed | EndpointSign::Unanswered, None) if self.paused.is_none() => {
-                let counts_before = self.counts;
-                self.pause(now.at, unanswered);
-                if let Some(paused) = self.paused.as_mut().filter(|_| self.maybe_paused_at.is_some()) {
-                    // A request without an answer may have paused the endpoint just before. Then a probe may go at
-                    // once, and this failure does not count.
-                    paused.min_wait = Duration::ZERO;
-                    self.counts = counts_before;
+    /// An attempt ended, whose last request with its batch was sent at `sent_at`.
+    pub fn attempt_ends(&mut self, batch: BatchId, sign: EndpointSign, sent_at: Instant, now: Moment) {
+        let probe = self.probe_index(batch);
+        match sign {
+            EndpointSign::CutOff => {
+                if let Some(index) = probe {
+                    self.probe_is_lost(index, now);
                 }
             }
-            (EndpointSign::Failed | EndpointSign::Unanswered, None) => {}
+            EndpointSign::CutShort | EndpointSign::Unavailable if !self.may_be_paused() => {
+                self.suspects.extend((sign == EndpointSign::Unavailable).then_some(batch.queue));
+                probe.map(|index| self.probes.remove(index));
+            }
+            EndpointSign::CutShort if probe.is_none() => {}
+            EndpointSign::CutShort => self.ends_unclearly(probe, now),
+            EndpointSign::Answered => self.is_answered(probe, sent_at, now),
+            EndpointSign::Failed => match (probe, &self.state) {
+                (Some(index), _) => self.probe_fails(index, now),
+                (None, State::Up) => self.pause(now.at),
+                (None, State::Unclear(_)) => self.state = State::Unclear(now.at),
+                (None, State::Paused(_)) => {}
+            },
+            EndpointSign::Unavailable | EndpointSign::PerhapsAtFault => {
+                self.suspects.insert(batch.queue);
+                match &self.state {
+                    // Such a failure of another request does not end the pause.
+                    State::Paused(_) if probe.is_none() => {}
+                    _ => self.ends_unclearly(probe, now),
+                }
+            }
         }
     }
 
-    /// A request got no answer, so the endpoint may be paused.
-    pub fn may_pause(&mut self, batch: BatchId, now: Moment) {
-        if let Some(index) = self.probe_index(batch) {
+    fn ends_unclearly(&mut self, probe: Option<usize>, now: Moment) {
+        if let Some(index) = probe {
             self.probes.remove(index);
         }
-        if self.paused.is_none() {
-            self.maybe_paused_at.get_or_insert(now.at);
+        self.state = State::Unclear(now.at);
+    }
+
+    fn is_answered(&mut self, probe: Option<usize>, sent_at: Instant, now: Moment) {
+        self.suspects.clear();
+        let is_probe = probe.map(|index| self.probes.remove(index)).is_some();
+        let comes_up = match &self.state {
+            State::Up => false,
+            // A request that went out before a failure because of credentials does not show that they are good now.
+            State::Unclear(failed_at) => sent_at > *failed_at,
+            State::Paused(paused) if is_probe && sent_at >= paused.failed_at => true,
+            State::Paused(paused) => {
+                if sent_at >= paused.failed_at {
+                    self.state = State::Unclear(now.at);
+                }
+                false
+            }
+        };
+        if comes_up {
+            (self.state, self.failures, self.came_up_at) = (State::Up, 0, Some(now.at));
         }
     }
 
-    fn pause(&mut self, paused_at: Instant, unanswered: bool) {
-        let counts = &mut self.counts;
-        let mut min_wait = Duration::ZERO;
-        if unanswered && counts.quick < self.quick_probes_max {
-            counts.quick += 1;
-        } else {
-            min_wait = Duration::from_millis(Meaning::Pause.wait_ms(counts.failures)) / 2;
-            counts.failures += 1;
-        }
-        self.paused = Some(PausedEndpoint { paused_at, min_wait, last: None, counts_if_overtaken: None });
+    fn pause(&mut self, paused_at: Instant) {
+        let min_wait = Duration::from_millis(Meaning::Pause.wait_ms(self.failures)) / 2;
+        self.failures += 1;
+        self.state = State::Paused(PausedEndpoint { failed_at: paused_at, paused_at, min_wait, last: None });
     }
 }

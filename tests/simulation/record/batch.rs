@@ -20,6 +20,8 @@ pub struct BatchRecord {
     pub body: Option<Bytes>,
     pub first_attempt_at: Instant,
     pub last_request_at: Instant,
+    /// The time of its last request, or of the last call that creates something for it.
+    pub last_call_at: Instant,
     pub last_answer_at: Option<Instant>,
     /// The longest wait that the last failure may have led to.
     pub max_wait: Duration,
@@ -35,6 +37,9 @@ pub struct BatchRecord {
     pub is_set_aside: bool,
     /// The batch was set aside once, so batches that were pushed later may have gone out before it.
     pub was_set_aside: bool,
+    /// There may have been no memory for the halves of the batch once. It may let others go first since, as they give memory
+    /// back.
+    pub may_need_memory: bool,
     /// The steadiness of the target when the attempt began.
     pub steadiness: Steadiness,
 }
@@ -87,6 +92,7 @@ impl BatchRecord {
             body: Some(body),
             first_attempt_at: now,
             last_request_at: now,
+            last_call_at: now,
             last_answer_at: None,
             max_wait: Duration::ZERO,
             last_code: None,
@@ -96,6 +102,7 @@ impl BatchRecord {
             refused_at: None,
             is_set_aside: false,
             was_set_aside: false,
+            may_need_memory: false,
             steadiness: Steadiness::Unknown,
         }
     }
@@ -128,7 +135,7 @@ impl BatchRecord {
     pub fn begin_request(&mut self, now: Instant) {
         let after_clock_error = matches!(self.state, BatchState::SendsAgain { after_clock_error: true });
         self.state = BatchState::InFlight { after_clock_error };
-        self.last_request_at = now;
+        (self.last_request_at, self.last_call_at) = (now, now);
     }
 
     /// Returns true if the request was repeated since the clock may have been wrong. Further requests are not.

@@ -44,16 +44,15 @@ pub struct QueueRecord {
     pub is_out_of_order: bool,
     /// The latest timestamp of a piece.
     pub newest_timestamp_ms: i64,
-    /// The last request got no answer, and the engine may not have blamed the target for it. Other targets then go
-    /// first.
-    pub was_unanswered: bool,
+    /// What became of the last request.
+    pub steadiness: Steadiness,
     /// The time in which the engine had a reason not to send to the target.
     pub excused: Duration,
     /// The same when the shutdown began.
     pub excused_before_close: Duration,
 }
 
-/// Tells if a target is answered, so that it may use any slot, or is on trial.
+/// Tells if the last request of a target was answered in time, so that it may use any slot, or if it is on trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steadiness {
     Steady,
@@ -86,7 +85,7 @@ impl QueueRecord {
             may_drop_any: false,
             is_out_of_order: false,
             newest_timestamp_ms: i64::MIN,
-            was_unanswered: false,
+            steadiness: Steadiness::OnTrial,
             excused: Duration::ZERO,
             excused_before_close: Duration::ZERO,
         }
@@ -96,17 +95,7 @@ impl QueueRecord {
     pub fn forget(&mut self) {
         (self.last_push_at, self.last_timestamp_ms, self.created_at) = (None, None, None);
         (self.delivered_at, self.unknown_refusals) = (None, 0);
-        self.breaker = BreakerModel::new(self.one_at_a_time);
-    }
-
-    pub fn steadiness(&self) -> Steadiness {
-        if self.delivered_at.is_none() || self.breaker.is_failing() {
-            Steadiness::OnTrial
-        } else if !self.was_unanswered && self.breaker.has_no_failure() {
-            Steadiness::Steady
-        } else {
-            Steadiness::Unknown
-        }
+        (self.breaker, self.steadiness) = (BreakerModel::new(self.one_at_a_time), Steadiness::OnTrial);
     }
 
     /// The name of the queue in a message.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use cwl_sink::schedule::service_errors::may_be_clock;
 use cwl_sink::service::{ApiError, Failure};
 
-use crate::faults::{BACKOFF_MAX, Meaning};
-use crate::models::{AttemptEnd, BatchId, CountedFailure, EndpointSign, OtherFailed};
-use crate::record::{BatchState, FinalState, GivenUp};
+use crate::faults::{BACKOFF_MAX, Meaning, meaning_of};
+use crate::models::{AttemptEnd, BatchId, CountedFailure, EndpointSign, OtherFailed, SLACK};
+use crate::record::{BatchState, FinalState, GivenUp, QueueRecord, Steadiness};
 use crate::world::{Creator, World};
 
 /// The time for which a throttled request may slow all targets. The slowest pace is one request in 2 s, and some
@@ -19,9 +20,10 @@ impl World {
     /// An attempt ended.
     pub fn attempt_ends(&mut self, id: BatchId, end: AttemptEnd, sign: EndpointSign) {
         let now = self.tick();
-        let is_endpoint_failure = matches!(sign, EndpointSign::Failed | EndpointSign::Unanswered);
+        let is_endpoint_failure = matches!(sign, EndpointSign::Failed | EndpointSign::PerhapsAtFault);
         self.counts.endpoint_failures += u32::from(is_endpoint_failure);
-        self.endpoint.attempt_ends(id, sign, now);
+        let sent_at = self.record.batch(id).last_call_at;
+        self.endpoint.attempt_ends(id, sign, sent_at, now);
         // Parts of a batch that was halved unsent may wait before a batch that failed.
         let may_be_halved_unsent = self.body_limit.is_known() && self.scenario.config.target_concurrency > 1;
         let is_unclear = self.may_drop_oldest(id.queue)
@@ -29,8 +31,7 @@ impl World {
             || now.closing
             || may_be_halved_unsent;
         let queue = &mut self.record.queues[id.queue];
-        queue.in_flight -= 1;
-        queue.was_unanswered = false;
+        queue.in_flight = queue.in_flight.saturating_sub(1);
         let has_other_failed = queue.has_other_failed(id.key);
         if let Some(batch) = queue.batches.get_mut(&id.key) {
             batch.end_attempt(end, now.at);
@@ -52,17 +53,17 @@ impl World {
     pub fn attempt_fails(&mut self, id: BatchId, meaning: Meaning, error: &ApiError) {
         let now = self.tick();
         let was_probe = self.endpoint.was_probe(id);
-        let is_unanswered = matches!(error.failure, Failure::TimedOut | Failure::Connection);
-        // A probe of the endpoint that got no answer has shown nothing.
-        let meaning = match meaning {
-            _ if is_unanswered && self.endpoint.is_probe(id) => Meaning::Pause,
-            meaning => meaning,
-        };
+        match error.failure {
+            Failure::TimedOut | Failure::Connection => self.note_silence(id),
+            Failure::NotSent => {}
+            Failure::Answered | Failure::Unreadable => self.note_answer(id),
+        }
+        let queues = self.known_queues();
         let queue = &self.record.queues[id.queue];
         let was_created = queue.created_at.is_some_and(|at| now.at - at < CREATED_REMEMBERED);
         let backoff = match meaning {
-            Meaning::Long | Meaning::Throttle => Meaning::Long,
-            _ => Meaning::Short,
+            Meaning::Unavailable | Meaning::Throttle => Meaning::Unavailable,
+            _ => Meaning::Refused,
         };
         let wait = queue.breaker.next_wait(id.key, backoff);
         let batch = self.record.batch_mut(id);
@@ -79,25 +80,85 @@ impl World {
             Meaning::Pause if was_probe && may_be_clock(error) && !was_repeated => {
                 batch.state = BatchState::SendsAgain { after_clock_error: true };
             }
-            Meaning::Pause => self.fails_with_endpoint(id, is_unanswered),
+            Meaning::Pause => self.fails_with_endpoint(id),
             Meaning::Create if self.scenario.config.create_log_stream && !was_created => {
                 self.begins_create(id)
             }
             Meaning::Throttle => {
                 self.calls.paced_until = Some(now.at + PACED);
-                self.fails_unclearly(id, wait.max);
+                self.fails_unclearly(id, wait.max, EndpointSign::Answered);
             }
-            Meaning::Long if is_unanswered => {
-                self.endpoint.may_pause(id, now);
-                self.fails_unclearly(id, wait.max);
+            // A creation that is throttled was answered.
+            Meaning::Unavailable if meaning_of(error) == Meaning::Throttle => {
+                let may_be_final = self.note_retry(id, Some(wait.min), wait.max);
+                let counted = CountedFailure::Yes(backoff);
+                self.attempt_ends(id, AttemptEnd::Requeued { counted, may_be_final }, EndpointSign::Answered);
             }
-            Meaning::Create | Meaning::Short | Meaning::Long => {
+            // Others failed since the last answer, or there are few targets: then the endpoint may be at fault.
+            Meaning::Unavailable if self.endpoint.may_be_at_fault(id.queue, queues) => {
+                self.fails_with_endpoint_or_alone(id, wait.max);
+            }
+            Meaning::Unavailable => {
+                let may_be_final = self.note_retry(id, Some(wait.min), wait.max);
+                let counted = CountedFailure::Yes(backoff);
+                let end = AttemptEnd::Requeued { counted, may_be_final };
+                self.attempt_ends(id, end, EndpointSign::Unavailable);
+            }
+            Meaning::Create | Meaning::Refused => {
                 let may_be_final = self.note_retry(id, Some(wait.min), wait.max);
                 let counted = CountedFailure::Yes(backoff);
                 self.attempt_ends(id, AttemptEnd::Requeued { counted, may_be_final }, EndpointSign::Answered);
             }
         }
-        self.record.queues[id.queue].was_unanswered = is_unanswered;
+    }
+
+    /// The number of queues that the engine certainly knows.
+    fn known_queues(&mut self) -> usize {
+        let (now, idle) = (self.tick().at, self.scenario.config.target_idle);
+        let is_known = |queue: &&QueueRecord| queue.last_push_at.is_some_and(|at| now - at < idle);
+        self.record.queues.iter().filter(is_known).count()
+    }
+
+    /// A request was answered.
+    pub(super) fn note_answer(&mut self, id: BatchId) {
+        let now = self.tick();
+        let batch = self.record.batch(id);
+        let (latency, bytes) = (now.at - batch.last_request_at, batch.body.as_ref().map_or(0, Bytes::len));
+        let is_creating = self.is_creating(id);
+        self.calls.note_rate(bytes, latency);
+        let slow_after = self.scenario.config.slow_after;
+        self.record.queues[id.queue].steadiness = match latency {
+            // The times of the calls that create something are not known here.
+            _ if is_creating => Steadiness::Unknown,
+            _ if latency + SLACK < slow_after => Steadiness::Steady,
+            _ if latency > slow_after + SLACK => Steadiness::OnTrial,
+            _ => Steadiness::Unknown,
+        };
+    }
+
+    /// A request was waited for in vain. A short wait shows nothing.
+    fn note_silence(&mut self, id: BatchId) {
+        let waited = self.tick().at - self.record.batch(id).last_request_at;
+        let is_creating = self.is_creating(id);
+        let slow_after = self.scenario.config.slow_after;
+        let steadiness = &mut self.record.queues[id.queue].steadiness;
+        *steadiness = match waited {
+            _ if is_creating => Steadiness::Unknown,
+            _ if waited + SLACK < slow_after => *steadiness,
+            _ if waited > slow_after + SLACK => Steadiness::OnTrial,
+            _ => Steadiness::Unknown,
+        };
+    }
+
+    fn is_creating(&self, id: BatchId) -> bool {
+        self.resources.creators.values().any(|creator| creator.batch == id)
+    }
+
+    /// An attempt was cut short to make room for others. That is nobody's fault.
+    pub(super) fn attempt_is_cut_short(&mut self, id: BatchId) {
+        self.note_silence(id);
+        let end = AttemptEnd::Requeued { counted: CountedFailure::No, may_be_final: false };
+        self.attempt_ends(id, end, EndpointSign::CutShort);
     }
 
     pub(super) fn ends_final(&mut self, id: BatchId, state: FinalState) {
@@ -105,19 +166,23 @@ impl World {
     }
 
     /// The failure meets all targets.
-    fn fails_with_endpoint(&mut self, id: BatchId, is_unanswered: bool) {
+    fn fails_with_endpoint(&mut self, id: BatchId) {
         let may_be_final = self.note_retry(id, None, BACKOFF_MAX);
         let end = AttemptEnd::Requeued { counted: CountedFailure::No, may_be_final };
-        let sign = if is_unanswered { EndpointSign::Unanswered } else { EndpointSign::Failed };
-        self.attempt_ends(id, end, sign);
+        self.attempt_ends(id, end, EndpointSign::Failed);
     }
 
     /// The failure is the fault of the endpoint or of the target. One request does not tell which.
-    fn fails_unclearly(&mut self, id: BatchId, max_wait: Duration) {
+    fn fails_unclearly(&mut self, id: BatchId, max_wait: Duration, sign: EndpointSign) {
         let may_be_final = self.note_retry(id, Some(Duration::ZERO), max_wait);
         self.counts.endpoint_failures += 1;
-        let end = AttemptEnd::Requeued { counted: CountedFailure::Perhaps(Meaning::Long), may_be_final };
-        self.attempt_ends(id, end, EndpointSign::Answered);
+        let end =
+            AttemptEnd::Requeued { counted: CountedFailure::Perhaps(Meaning::Unavailable), may_be_final };
+        self.attempt_ends(id, end, sign);
+    }
+
+    fn fails_with_endpoint_or_alone(&mut self, id: BatchId, max_wait: Duration) {
+        self.fails_unclearly(id, max_wait.max(BACKOFF_MAX), EndpointSign::PerhapsAtFault);
     }
 
     /// The attempt creates the group or the stream, or waits for another attempt that creates in the group.
@@ -128,7 +193,8 @@ impl World {
             return self.attempt_ends(id, end, EndpointSign::Answered);
         }
         let now = self.tick();
-        self.endpoint.attempt_ends(id, EndpointSign::Answered, now);
+        let sent_at = self.record.batch(id).last_call_at;
+        self.endpoint.attempt_ends(id, EndpointSign::Answered, sent_at, now);
         self.resources.creators.insert(group, Creator { batch: id, group_created: false });
     }
 

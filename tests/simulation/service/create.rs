@@ -42,6 +42,8 @@ impl World {
             return None;
         };
         let batch = creator.batch;
+        let now = self.tick().at;
+        self.record.batch_mut(batch).last_call_at = now;
         let steadiness = self.record.batch(batch).steadiness;
         let number = self.call_begins(Some(batch.queue), steadiness, 0);
         let latency = self.latency();
@@ -95,6 +97,8 @@ impl World {
         answer: Result<(), ApiError>,
     ) -> Result<(), ApiError> {
         let now = self.tick();
+        let meaning = answer.as_ref().err().map_or(99, |error| meaning_of(error) as u64);
+        self.note("create answer", &[meaning]);
         let resources = &mut self.resources;
         let Some(creator) = resources.creators.get_mut(group) else { return answer };
         if answer.is_ok() {
@@ -139,9 +143,9 @@ impl World {
 fn meaning_of_failed_create(error: &ApiError) -> Meaning {
     match meaning_of(error) {
         Meaning::Create | Meaning::RefusedContent | Meaning::TooLarge | Meaning::UnknownRefusal => {
-            Meaning::Short
+            Meaning::Refused
         }
-        Meaning::Throttle => Meaning::Long,
+        Meaning::Throttle => Meaning::Unavailable,
         meaning => meaning,
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use cwl_sink::service::{Answer, ApiError, LogsApi, NewGroup, PutLogEvents, RejectedEvents};
 use tokio::time::sleep;
 
-use crate::faults::{self, Meaning};
+use crate::faults;
 use crate::models::{AttemptEnd, BatchId, EndpointSign};
 use crate::record::FinalState;
 use crate::world::World;
@@ -87,13 +87,13 @@ impl Drop for CallGuard {
         world.calls.end(self.number);
         let Some(kind) = self.kind else { return };
         match kind {
-            // The engine cancelled the request, to make room for others in the slow lane.
+            // The engine cut the request short, to make room for others.
             CallKind::Put(batch) | CallKind::Create(batch)
                 if !world.shutdown.is_stopped && !std::thread::panicking() =>
             {
-                world.note("cancelled", &batch.numbers());
+                world.note("cut short", &batch.numbers());
+                world.attempt_is_cut_short(batch);
                 world.resources.creators.retain(|_, creator| creator.batch != batch);
-                world.attempt_fails(batch, Meaning::Long, &faults::timed_out());
             }
             CallKind::Put(batch) | CallKind::Create(batch) => {
                 world.note("cut", &batch.numbers());

@@ -37,7 +37,7 @@ impl World {
             let kept = self.check_body_limit(batch, body_bytes).and_then(|()| self.check_attempt(batch));
             self.report_if_broken(kept);
             self.record.batch_mut(batch).halving = Halving::No;
-            self.record.batch_mut(batch).steadiness = self.record.queues[batch.queue].steadiness();
+            self.record.batch_mut(batch).steadiness = self.record.queues[batch.queue].steadiness;
         }
         let steadiness = self.record.batch(batch).steadiness;
         let number = self.call_begins(Some(batch.queue), steadiness, body_bytes);
@@ -107,6 +107,7 @@ impl World {
                 Err(error)
             }
             (error, _) => {
+                self.note_answer(batch);
                 self.confirm(batch, refused, error.is_some());
                 let queue = &mut self.record.queues[batch.queue];
                 let sent_at = queue.batches[&batch.key].last_request_at;

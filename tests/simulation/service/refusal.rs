@@ -45,8 +45,8 @@ impl World {
             return self.record.halve(id);
         }
         let batch = self.record.batch_mut(id);
-        (batch.halving, batch.was_set_aside) = (Halving::Perhaps, true);
-        self.requeue(id, CountedFailure::Perhaps(Meaning::Short));
+        (batch.halving, batch.was_set_aside, batch.may_need_memory) = (Halving::Perhaps, true, true);
+        self.requeue(id, CountedFailure::Perhaps(Meaning::Refused));
     }
 
     /// The batch lets others go first. If no other waits, it is tried again after a back-off.
@@ -63,15 +63,15 @@ impl World {
         let counted = if does_any_wait {
             CountedFailure::No
         } else if waiting.is_empty() && !is_any_unsent {
-            CountedFailure::Yes(Meaning::Short)
+            CountedFailure::Yes(Meaning::Refused)
         } else {
-            CountedFailure::Perhaps(Meaning::Short)
+            CountedFailure::Perhaps(Meaning::Refused)
         };
         self.requeue(id, counted);
     }
 
     fn requeue(&mut self, id: BatchId, counted: CountedFailure) {
-        let wait = self.record.queues[id.queue].breaker.next_wait(id.key, Meaning::Short);
+        let wait = self.record.queues[id.queue].breaker.next_wait(id.key, Meaning::Refused);
         let may_be_final = match counted {
             CountedFailure::Yes(_) => self.note_retry(id, Some(wait.min), wait.max),
             CountedFailure::Perhaps(_) => self.note_retry(id, None, wait.max),

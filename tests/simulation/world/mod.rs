@@ -116,7 +116,7 @@ impl World {
         let faults = Faults::new(&scenario, &mut rng);
         let now = Instant::now();
         World {
-            endpoint: EndpointModel::new(record.queues.len(), scenario.config.slow_after),
+            endpoint: EndpointModel::new(scenario.config.slow_after),
             body_limit: BodyLimitModel::default(),
             calls: Calls::new(scenario.config.concurrency),
             record,
@@ -177,11 +177,12 @@ impl World {
             let for_steady = self.blocked_until(at, Steadiness::Steady) - self.last_tick;
             self.blocked += for_trial;
             let in_flight_max = self.scenario.config.target_concurrency;
-            for (index, queue) in self.record.queues.iter_mut().enumerate() {
+            for queue in &mut self.record.queues {
                 let waits_for_itself = queue.in_flight >= in_flight_max
                     || queue.breaker.may_wait()
-                    || (queue.in_flight > 0 && self.calls.may_be_slow(index, at));
-                queue.excused += match queue.steadiness() {
+                    // A target on trial sends one request at a time.
+                    || (queue.in_flight > 0 && queue.steadiness != Steadiness::Steady);
+                queue.excused += match queue.steadiness {
                     _ if waits_for_itself => passed,
                     Steadiness::Steady => for_steady,
                     Steadiness::OnTrial | Steadiness::Unknown => for_trial,

@@ -8,14 +8,12 @@ use tokio::time::Instant;
 use super::World;
 use crate::record::Steadiness;
 
-/// The age from which the engine may take a request for slow. Its target then sends no other request.
-const MAY_BE_SLOW_AFTER: Duration = Duration::from_millis(25);
-/// Requests that certainly find room in the slow lane together.
-const SLOW_LANE_MIN: usize = 24;
-/// The part of the memory that certainly finds room in the slow lane.
-const SLOW_LANE_BYTES_PART: usize = 4;
-/// The most memory of a batch besides twice its body, in bytes.
-const BATCH_OVERHEAD_BYTES: usize = 2000;
+/// Requests on trial that certainly find room in the slow lane together: the share of silent targets.
+const SLOW_LANE_SHARE_MIN: usize = 8;
+/// The least age at which a request gives its slot up.
+const SLOW_AFTER_MIN: Duration = Duration::from_millis(25);
+/// The rate of transfer that the engine assumes before the answers show another, in bytes per second.
+const RATE_INITIAL: f64 = 65_536.0;
 
 /// The calls under way.
 pub struct Calls {
@@ -25,6 +23,8 @@ pub struct Calls {
     pub limit: usize,
     /// The engine may slow all targets until then.
     pub paced_until: Option<Instant>,
+    /// The lowest rate of transfer that the engine may assume, in bytes per second.
+    rate_min: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,14 +32,13 @@ struct Call {
     begun_at: Instant,
     /// The queue that the call is for. `None` for a renewal of credentials.
     queue: Option<usize>,
-    /// The most memory that the batch of the call may hold.
-    max_bytes: usize,
+    body_bytes: usize,
     steadiness: Steadiness,
 }
 
 impl Calls {
     pub fn new(limit: usize) -> Self {
-        Calls { by_number: BTreeMap::new(), begun: 0, limit, paced_until: None }
+        Calls { by_number: BTreeMap::new(), begun: 0, limit, paced_until: None, rate_min: RATE_INITIAL }
     }
 
     /// Ends a call.
@@ -47,21 +46,19 @@ impl Calls {
         self.by_number.remove(&number);
     }
 
-    /// Returns true if a call for the queue may be in the slow lane.
-    pub fn may_be_slow(&self, queue: usize, now: Instant) -> bool {
-        self.slow(now).any(|call| call.queue == Some(queue))
+    /// A request was answered. A slow answer to a large one shows a thin line.
+    pub fn note_rate(&mut self, bytes: usize, latency: Duration) {
+        let rate = bytes as f64 / latency.as_secs_f64().max(1e-6);
+        self.rate_min = self.rate_min.min(rate.max(1.0));
     }
 
-    fn slow(&self, now: Instant) -> impl Iterator<Item = &Call> {
-        self.by_number.values().filter(move |call| now - call.begun_at >= MAY_BE_SLOW_AFTER)
-    }
-
-    /// The times at which the matching calls began, the latest first.
-    fn begun_at(&self, matches: impl Fn(Steadiness) -> bool) -> Vec<Instant> {
+    /// The times until which the matching calls hold their slots, the latest first.
+    fn hold_until(&self, slow_after: Duration, matches: impl Fn(Steadiness) -> bool) -> Vec<Instant> {
         let calls = self.by_number.values().filter(|call| matches(call.steadiness));
-        let mut begun_at: Vec<_> = calls.map(|call| call.begun_at).collect();
-        sort_latest_first(&mut begun_at);
-        begun_at
+        let transfer = |call: &Call| Duration::from_secs_f64(call.body_bytes as f64 / self.rate_min);
+        let mut until: Vec<_> = calls.map(|call| call.begun_at + slow_after + transfer(call)).collect();
+        sort_latest_first(&mut until);
+        until
     }
 }
 
@@ -72,8 +69,7 @@ fn sort_latest_first(times: &mut [Instant]) {
 impl World {
     /// A call begins. `steadiness` is that of its target when the attempt began: the attempt keeps its kind of slot.
     pub fn call_begins(&mut self, queue: Option<usize>, steadiness: Steadiness, body_bytes: usize) -> u64 {
-        let max_bytes = 2 * body_bytes + BATCH_OVERHEAD_BYTES;
-        let call = Call { begun_at: self.last_tick, queue, max_bytes, steadiness };
+        let call = Call { begun_at: self.last_tick, queue, body_bytes, steadiness };
         self.calls.begun += 1;
         self.calls.by_number.insert(self.calls.begun, call);
         self.calls.begun
@@ -85,18 +81,20 @@ impl World {
         if self.may_hold_back_all() {
             return now;
         }
+        let slow_after = self.scenario.config.slow_after.max(SLOW_AFTER_MIN);
+        let hold_until = |matches: fn(Steadiness) -> bool| self.calls.hold_until(slow_after, matches);
         let half = (self.calls.limit / 2).max(1);
-        let mut certainly_on_trial = self.calls.begun_at(|steadiness| steadiness == Steadiness::OnTrial);
+        let mut certainly_on_trial = hold_until(|steadiness| steadiness == Steadiness::OnTrial);
         certainly_on_trial.truncate(half);
-        let others = self.calls.begun_at(|steadiness| steadiness != Steadiness::OnTrial);
-        let all_taken_until = self.slots_taken_until([others, certainly_on_trial].concat(), self.calls.limit);
+        let others = hold_until(|steadiness| steadiness != Steadiness::OnTrial);
+        let all_taken_until = self.taken_until([others, certainly_on_trial].concat(), self.calls.limit);
         let until = match steadiness {
             Steadiness::Steady => all_taken_until,
-            // A slow target waits for its place in the slow lane.
-            _ if self.may_slow_lane_be_full(now) => now,
+            // A target on trial may wait for its share of the slow lane.
+            _ if self.calls.by_number.len() >= SLOW_LANE_SHARE_MIN => now,
             _ => {
-                let perhaps_on_trial = self.calls.begun_at(|steadiness| steadiness != Steadiness::Steady);
-                all_taken_until.max(self.slots_taken_until(perhaps_on_trial, half))
+                let perhaps_on_trial = hold_until(|steadiness| steadiness != Steadiness::Steady);
+                all_taken_until.max(self.taken_until(perhaps_on_trial, half))
             }
         };
         until.clamp(self.last_tick, now)
@@ -116,16 +114,9 @@ impl World {
             || self.may_wait_for_memory_unseen()
     }
 
-    /// The time until which calls that began at these times hold all of `slots`.
-    fn slots_taken_until(&self, mut begun_at: Vec<Instant>, slots: usize) -> Instant {
-        sort_latest_first(&mut begun_at);
-        let slow_after = self.scenario.config.slow_after;
-        begun_at.get(slots - 1).map_or(self.last_tick, |begun_at| *begun_at + slow_after)
-    }
-
-    fn may_slow_lane_be_full(&self, now: Instant) -> bool {
-        let bytes: usize = self.calls.slow(now).map(|call| call.max_bytes).sum();
-        self.calls.slow(now).count() >= SLOW_LANE_MIN
-            || bytes >= self.scenario.config.buffer_max_bytes / SLOW_LANE_BYTES_PART
+    /// The time until which calls hold all of `slots`, each until one of these times.
+    fn taken_until(&self, mut until: Vec<Instant>, slots: usize) -> Instant {
+        sort_latest_first(&mut until);
+        until.get(slots - 1).copied().unwrap_or(self.last_tick)
     }
 }
