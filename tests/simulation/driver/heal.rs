@@ -10,8 +10,8 @@ use crate::models::SLACK;
 
 /// The longest wait for a probe: the longest back-off of a target, and a second.
 const PROBE_WAIT_MAX: Duration = Duration::from_secs(11);
-/// Longer than the longest pause of the endpoint and then that of a target together.
-const PAUSES_MAX: Duration = Duration::from_secs(25);
+/// Longer than several pauses of the endpoint and of a target one after the other.
+const PAUSES_MAX: Duration = Duration::from_secs(125);
 /// The longest time, on average, that one batch or one event of a backlog takes to be delivered.
 const DELIVERY_MAX: Duration = Duration::from_millis(10);
 /// The most requests that one event takes, on average, in a run in which batches are halved again and again.
