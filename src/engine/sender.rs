@@ -7,58 +7,62 @@ use tracing::debug;
 
 use super::create::{Creation, create_target};
 use super::in_flight::{InFlight, Refusal};
+use super::or_cancelled::or_cancelled;
 use super::permit::Permit;
 use super::shared::Shared;
 use crate::schedule::backoff::Backoff;
 use crate::schedule::service_errors::{Verdict, classify, may_be_clock};
-use crate::service::{ApiError, Failure, PutLogEvents, RejectedEvents};
+use crate::service::{ApiError, PutLogEvents, RejectedEvents};
 use crate::target::queue::Throttling;
 
-/// Sends the batch once. When its group or stream is missing and may be created, creates it and sends the batch again at
+/// Sends the batch once. When its group or stream is missing and may be created, creates it first and sends the batch at
 /// once. A cancelled attempt counts as one without an answer.
 pub(super) async fn attempt(shared: Arc<Shared>, permit: Permit, flight: InFlight) {
     let Some(mut flight) = flight.halve_if_too_large() else { return };
-    let first = match permit.is_probe() {
-        true => probe(&shared, &permit, &mut flight).await,
-        false => put(&shared, &permit, &mut flight).await,
-    };
-    let error = match first {
+    if permit.is_probe()
+        && let Err(error) = or_cancelled(&permit, shared.api.renew_credentials()).await
+    {
+        return finish_failed(&shared, permit, flight, &error);
+    }
+    if flight.queue().is_missing() {
+        flight.note_attempt();
+        return create_and_send(&shared, permit, flight).await;
+    }
+    let error = match put_first(&shared, &permit, &mut flight).await {
         Ok(rejected) => return finish_delivered(permit, flight, rejected),
         Err(error) => error,
     };
-    let may_create = shared.config.create_log_stream && !flight.queue().was_recently_created(Instant::now());
-    if classify(&error) != Verdict::Create || !may_create {
+    if classify(&error) != Verdict::Create || !shared.config.create_log_stream {
         return finish_failed(&shared, permit, flight, &error);
     }
+    flight.queue().set_missing(true);
     create_and_send(&shared, permit, flight).await;
 }
 
-/// Creates what is missing and sends the batch again.
+/// Creates what is missing and sends the batch.
 async fn create_and_send(shared: &Arc<Shared>, mut permit: Permit, flight: InFlight) {
-    // The endpoint answered, so nobody has to wait for the requests that follow.
-    permit.on_answer();
-    let queue = flight.queue().clone();
-    let Some((mut flight, creation)) = Creation::begin(shared, flight) else { return };
-    permit.on_sent_again();
-    let created = or_cancelled(&permit, create_target(shared, &queue)).await;
-    if created.is_ok() {
-        queue.note_created(Instant::now());
-    }
-    drop(creation);
-    match created {
-        Ok(()) => {
+    match create_target(shared, &mut permit, flight).await {
+        Creation::Done(mut flight) => {
             permit.on_sent_again();
             match put(shared, &permit, &mut flight).await {
                 Ok(rejected) => finish_delivered(permit, flight, rejected),
-                Err(error) => finish_failed(shared, permit, flight, &error),
+                Err(error) => {
+                    if classify(&error) == Verdict::Create {
+                        // The service may need a while until it finds what was created.
+                        flight.queue().set_missing(true);
+                    }
+                    finish_failed(shared, permit, flight, &error);
+                }
             }
         }
+        Creation::Parked => {}
         // A create that fails says nothing about the events: they are kept, whatever the error is.
-        Err(error) => match classify(&error) {
+        Creation::Failed(flight, error) => match classify(&error) {
             Verdict::RefusedContent | Verdict::TooLarge | Verdict::UnknownRefusal | Verdict::Delivered => {
-                flight.retry_later(Backoff::Short, &error)
+                permit.on_answer();
+                flight.retry_later(Backoff::Short, &error);
             }
-            // Creates have a quota of their own: targets whose stream exists need not slow down.
+            // Creates have a quota of their own: targets whose group exists need not slow down.
             Verdict::Throttle => {
                 shared.stats.count_throttled_request();
                 permit.on_answer();
@@ -69,29 +73,15 @@ async fn create_and_send(shared: &Arc<Shared>, mut permit: Permit, flight: InFli
     }
 }
 
-/// Waits for the answer, or for the end of the permit if that comes first.
-async fn or_cancelled<T>(
+/// Sends the first request of an attempt. The SDK learns the error of the clock from the answer to the first request after
+/// credentials were looked for again, so a probe that fails because of the clock is sent once more.
+async fn put_first(
+    shared: &Shared,
     permit: &Permit,
-    answer: impl Future<Output = Result<T, ApiError>>,
-) -> Result<T, ApiError> {
-    tokio::select! {
-        biased;
-        answer = answer => answer,
-        () = permit.cancelled() => Err(ApiError {
-            failure: Failure::TimedOut,
-            code: None,
-            status: None,
-            message: "cancelled, since too many requests were slow at once".into(),
-        }),
-    }
-}
-
-/// Sends the probe of the endpoint, with credentials that are looked for again. The SDK learns the error of the clock from
-/// the answer to the first request with them, so a request that fails because of the clock is sent once more.
-async fn probe(shared: &Shared, permit: &Permit, flight: &mut InFlight) -> Result<RejectedEvents, ApiError> {
-    or_cancelled(permit, shared.api.renew_credentials()).await?;
+    flight: &mut InFlight,
+) -> Result<RejectedEvents, ApiError> {
     match put(shared, permit, flight).await {
-        Err(error) if may_be_clock(&error) => put(shared, permit, flight).await,
+        Err(error) if permit.is_probe() && may_be_clock(&error) => put(shared, permit, flight).await,
         answer => answer,
     }
 }
@@ -129,7 +119,8 @@ fn finish_failed(shared: &Shared, mut permit: Permit, flight: InFlight, error: &
         Verdict::TooLarge => flight.halve(Refusal::Size, error),
         Verdict::UnknownRefusal => flight.halve(Refusal::Unknown, error),
         Verdict::Retry(backoff) => flight.retry_later(backoff, error),
-        Verdict::Create | Verdict::Pause | Verdict::Throttle => flight.retry_later(Backoff::Short, error),
+        Verdict::Create => flight.retry_later(Backoff::Missing, error),
+        Verdict::Pause | Verdict::Throttle => flight.retry_later(Backoff::Short, error),
     }
 }
 

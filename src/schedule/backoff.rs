@@ -12,6 +12,9 @@ pub enum Backoff {
     /// For the endpoint, where one request speaks for all targets: 200 ms, doubled; 4 s after five, so that an outage of
     /// some seconds ends for the sink some seconds later; 30 s after fifteen.
     Endpoint,
+    /// For a group or a stream that is missing and may not be created: 200 ms, doubled; 4 s after five, so that delivery
+    /// resumes soon after somebody else created it.
+    Missing,
 }
 
 impl Backoff {
@@ -22,6 +25,7 @@ impl Backoff {
         let (first, doublings, then) = match self {
             Backoff::Short => (Duration::from_millis(200), 5, Self::MAX),
             Backoff::Long => (Duration::from_secs(2), 2, Self::MAX),
+            Backoff::Missing => (Duration::from_millis(200), 5, Duration::from_secs(4)),
             Backoff::Endpoint if failures < 15 => (Duration::from_millis(200), 5, Duration::from_secs(4)),
             Backoff::Endpoint => (Duration::ZERO, 0, Duration::from_secs(30)),
         };
