@@ -161,18 +161,6 @@ impl OwedSettings {
         self.changed.notify_one();
     }
 
-    /// Ends a try that was not made, since the endpoint is paused.
-    pub(super) fn on_postponed(&self, begun: &SettingTry, wait: Duration) {
-        let mut state = self.lock();
-        state.tries -= 1;
-        let due = if state.closing { Instant::now() } else { Instant::now() + wait };
-        if let Some(owed) = state.groups.get_mut(&begun.group) {
-            (owed.due, owed.is_being_tried) = (due, false);
-        }
-        drop(state);
-        self.changed.notify_one();
-    }
-
     /// Ends a try that failed: the setting is tried again after `wait`.
     pub(super) fn on_failed(&self, begun: &SettingTry, is_throttled: bool, wait: Duration) {
         let mut state = self.lock();

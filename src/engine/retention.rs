@@ -1,7 +1,6 @@
 //! Sets the retention that is owed to groups: one try after the other, until the service has taken it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
@@ -14,8 +13,6 @@ use crate::service::ApiError;
 
 /// Tries after which a group that is not found counts as deleted. A group that was just created may not be found either.
 const NOT_FOUND_MAX: u32 = 5;
-/// The wait while the endpoint is paused.
-const PAUSED_WAIT: Duration = Duration::from_secs(1);
 
 /// Tries the settings that are owed, until the sink stops.
 pub(super) async fn set_owed_settings(shared: Arc<Shared>) {
@@ -23,9 +20,6 @@ pub(super) async fn set_owed_settings(shared: Arc<Shared>) {
     let owed = &shared.owed_settings;
     loop {
         match owed.next(Instant::now()) {
-            NextTry::Try(begun) if !begun.is_last && !shared.pool.snapshot().endpoint_up => {
-                owed.on_postponed(&begun, PAUSED_WAIT);
-            }
             NextTry::Try(begun) => {
                 let attempt = Attempt { shared: shared.clone(), begun: Some(begun) };
                 tokio::spawn(attempt.run(days));

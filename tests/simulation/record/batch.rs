@@ -19,6 +19,8 @@ pub struct BatchRecord {
     /// The request body, once it was sent and until the batch is final.
     pub body: Option<Bytes>,
     pub first_attempt_at: Instant,
+    /// The same if an attempt that began with a creation was one of this batch.
+    pub earliest_attempt_at: Instant,
     pub last_request_at: Instant,
     pub last_answer_at: Option<Instant>,
     /// The longest wait that the last failure may have led to.
@@ -86,6 +88,7 @@ impl BatchRecord {
             pieces,
             body: Some(body),
             first_attempt_at: now,
+            earliest_attempt_at: now,
             last_request_at: now,
             last_answer_at: None,
             max_wait: Duration::ZERO,

@@ -8,17 +8,18 @@ use cwl_sink::service::{ApiError, Failure};
 use crate::faults::{BACKOFF_MAX, Meaning};
 use crate::models::{AttemptEnd, BatchId, CountedFailure, EndpointSign, OtherFailed};
 use crate::record::{BatchState, FinalState, GivenUp};
-use crate::world::{Creator, World};
+use crate::world::World;
 
 /// The time for which a throttled request may slow all targets. The slowest pace is one request in 2 s, and some
 /// seconds after the next answer the pace is faster than anything here.
 const PACED: Duration = Duration::from_secs(20);
-/// The time after a creation in which nothing is created again.
-const CREATED_REMEMBERED: Duration = Duration::from_secs(5);
 impl World {
     /// An attempt ended.
     pub fn attempt_ends(&mut self, id: BatchId, end: AttemptEnd, sign: EndpointSign) {
         let now = self.tick();
+        if id.is_unseen() {
+            return self.unseen_ends(id, end, sign);
+        }
         let is_endpoint_failure = matches!(sign, EndpointSign::Failed | EndpointSign::Unanswered);
         self.counts.endpoint_failures += u32::from(is_endpoint_failure);
         self.endpoint.attempt_ends(id, sign, now);
@@ -43,6 +44,7 @@ impl World {
         let other_failed = match has_other_failed {
             true if is_unclear => OtherFailed::Perhaps,
             true => OtherFailed::Certainly,
+            false if queue.unseen_since.is_some() && !queue.one_at_a_time => OtherFailed::Perhaps,
             false => OtherFailed::No,
         };
         queue.breaker.ends(id.key, end, now, other_failed);
@@ -58,10 +60,17 @@ impl World {
             _ if is_unanswered && self.endpoint.is_probe(id) => Meaning::Pause,
             meaning => meaning,
         };
+        if id.is_unseen() {
+            return self.unseen_fails(id, meaning, is_unanswered);
+        }
+        let meaning = match meaning {
+            Meaning::Create if !self.may_create(id) => Meaning::Missing,
+            meaning => meaning,
+        };
         let queue = &self.record.queues[id.queue];
-        let was_created = queue.created_at.is_some_and(|at| now.at - at < CREATED_REMEMBERED);
         let backoff = match meaning {
             Meaning::Long | Meaning::Throttle => Meaning::Long,
+            Meaning::Missing => Meaning::Missing,
             _ => Meaning::Short,
         };
         let wait = queue.breaker.next_wait(id.key, backoff);
@@ -80,9 +89,7 @@ impl World {
                 batch.state = BatchState::SendsAgain { after_clock_error: true };
             }
             Meaning::Pause => self.fails_with_endpoint(id, is_unanswered),
-            Meaning::Create if self.scenario.config.create_log_stream && !was_created => {
-                self.begins_create(id)
-            }
+            Meaning::Create => self.begins_create(id),
             Meaning::Throttle => {
                 self.calls.paced_until = Some(now.at + PACED);
                 self.fails_unclearly(id, wait.max);
@@ -91,7 +98,7 @@ impl World {
                 self.endpoint.may_pause(id, now);
                 self.fails_unclearly(id, wait.max);
             }
-            Meaning::Create | Meaning::Short | Meaning::Long => {
+            Meaning::Missing | Meaning::Short | Meaning::Long => {
                 let may_be_final = self.note_retry(id, Some(wait.min), wait.max);
                 let counted = CountedFailure::Yes(backoff);
                 self.attempt_ends(id, AttemptEnd::Requeued { counted, may_be_final }, EndpointSign::Answered);
@@ -120,16 +127,11 @@ impl World {
         self.attempt_ends(id, end, EndpointSign::Answered);
     }
 
-    /// The attempt creates the group or the stream, or waits for another attempt that creates in the group.
-    fn begins_create(&mut self, id: BatchId) {
-        let group = self.record.queues[id.queue].group.clone();
-        if self.resources.creators.contains_key(&group) {
-            let end = AttemptEnd::Requeued { counted: CountedFailure::No, may_be_final: false };
-            return self.attempt_ends(id, end, EndpointSign::Answered);
-        }
-        let now = self.tick();
-        self.endpoint.attempt_ends(id, EndpointSign::Answered, now);
-        self.resources.creators.insert(group, Creator { batch: id, group_created: false });
+    /// The creation of the stream was throttled: the queue waits for the pace of creations.
+    pub(super) fn attempt_is_throttled(&mut self, id: BatchId) {
+        let may_be_final = !id.is_unseen() && self.note_retry(id, Some(Duration::ZERO), Duration::ZERO);
+        let end = AttemptEnd::Requeued { counted: CountedFailure::No, may_be_final };
+        self.attempt_ends(id, end, EndpointSign::Answered);
     }
 
     /// Notes that a batch is tried again after a wait between `min` and `max`. It is given up if that is too late;
@@ -138,11 +140,11 @@ impl World {
         let now = self.tick();
         let max_age = self.scenario.config.retry_max_age;
         let batch = self.record.batch_mut(id);
-        let latest = batch.first_attempt_at + max_age;
+        let (latest, latest_unseen) = (batch.first_attempt_at + max_age, batch.earliest_attempt_at + max_age);
         batch.max_wait = max;
         batch.given_up = if min.is_some_and(|min| now.at + min > latest) {
             GivenUp::Certainly
-        } else if now.closing || now.at + max > latest {
+        } else if now.closing || now.at + max > latest_unseen {
             GivenUp::Perhaps
         } else {
             GivenUp::No
