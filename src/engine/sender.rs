@@ -17,7 +17,7 @@ use crate::target::queue::Throttling;
 
 /// Sends the batch once. When its group or stream is missing and may be created, creates it first and sends the batch at
 /// once. A cancelled attempt counts as one without an answer.
-pub(super) async fn attempt(shared: Arc<Shared>, permit: Permit, flight: InFlight) {
+pub(super) async fn attempt(shared: Arc<Shared>, mut permit: Permit, flight: InFlight) {
     let Some(mut flight) = flight.halve_if_too_large() else { return };
     if permit.is_probe()
         && let Err(error) = or_cancelled(&permit, shared.api.renew_credentials()).await
@@ -35,6 +35,8 @@ pub(super) async fn attempt(shared: Arc<Shared>, permit: Permit, flight: InFligh
     if classify(&error) != Verdict::Create || !shared.config.create_log_stream {
         return finish_failed(&shared, permit, flight, &error);
     }
+    // The endpoint answered, so nobody has to wait for the requests that follow.
+    permit.on_answer();
     flight.queue().set_missing(true);
     create_and_send(&shared, permit, flight).await;
 }

@@ -175,9 +175,10 @@ impl EventCheck<'_> {
 
     /// An older event of the target that waited while this one was dropped.
     fn older_sent_later(&self, ack: &AckRecord) -> Option<usize> {
-        // While credentials are renewed with a batch it is under way, which the service cannot see. The parts of a
-        // batch that was halved unsent do not hold the events in the order of the pushes.
-        if self.world.counts.renewals > 0 || self.world.body_limit.is_known() {
+        // While credentials are renewed with a batch, or its stream is created, it is under way, which the service cannot
+        // see. The parts of a batch that was halved unsent do not hold the events in the order of the pushes.
+        let is_unseen = self.is_any_queue(|queue| queue.unseen_since.is_some());
+        if is_unseen || self.world.counts.renewals > 0 || self.world.body_limit.is_known() {
             return None;
         }
         let record = &self.world.record;

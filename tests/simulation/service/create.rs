@@ -177,7 +177,10 @@ impl World {
         let Some(id) = self.creations.batches.get(&task).copied() else { return };
         match answer {
             Err(error) if *error != faults::exists() => match meaning_of(error) {
-                Meaning::Create if self.scenario.config.create_log_group => {
+                Meaning::Create
+                    if self.scenario.config.create_log_group
+                        && !self.creations.created_group.contains(&task) =>
+                {
                     self.endpoint.attempt_ends(id, EndpointSign::Answered, now);
                     if self.creations.groups_out.contains_key(group) {
                         self.creations.batches.remove(&task);
@@ -230,6 +233,7 @@ impl World {
                 self.create_fails(task, error);
             }
             answer => {
+                self.creations.created_group.insert(task);
                 let was_unknown = self.creations.unknown_groups.remove(group);
                 if was_unknown || answer.is_ok() {
                     self.creations.own_groups.insert(group.into());

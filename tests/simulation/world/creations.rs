@@ -15,6 +15,8 @@ pub struct Creations {
     pub batches: HashMap<task::Id, BatchId>,
     /// The attempts that created a stream.
     pub created: HashSet<task::Id>,
+    /// The attempts that created a group.
+    pub created_group: HashSet<task::Id>,
     /// The attempts whose first creation was repeated, since the clock may have been wrong.
     pub repeated: HashSet<task::Id>,
     /// The call that must come next, at the same instant.
