@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::info;
 
-use super::group_creations::GroupState;
+use super::group_creations::{GroupState, NotBegun};
 use super::in_flight::InFlight;
 use super::or_cancelled::or_cancelled;
 use super::permit::Permit;
@@ -69,7 +69,7 @@ async fn create_stream(shared: &Arc<Shared>, permit: &mut Permit, flight: InFlig
             if answer.is_ok() {
                 info!("log stream {group}/{stream} created");
             }
-            if shared.creations.lock().take_unknown(group) {
+            if shared.creations.lock().on_found(group) {
                 shared.owed_settings.add(group);
             }
             Creation::Done(flight)
@@ -109,17 +109,21 @@ struct GroupCreation {
 impl GroupCreation {
     /// Begins the creation of the batch's group, and gives the batch back with the right to create. When another attempt has
     /// that right, the batch is parked instead.
-    fn begin(shared: &Arc<Shared>, flight: InFlight) -> Option<(InFlight, GroupCreation)> {
+    fn begin(shared: &Arc<Shared>, flight: InFlight) -> Result<(InFlight, GroupCreation), Box<Creation>> {
         let queue = flight.queue().clone();
         let mut creations = shared.creations.lock();
-        if let Err(parked) = creations.begin(queue.group()) {
-            if flight.park() {
-                parked.push(queue);
+        match creations.begin(queue.group(), Instant::now()) {
+            Ok(()) => {}
+            Err(NotBegun::Refused(error)) => return Err(Creation::Failed(flight, error).into()),
+            Err(NotBegun::UnderWay(parked)) => {
+                if flight.park() {
+                    parked.push(queue);
+                }
+                return Err(Creation::Parked.into());
             }
-            return None;
         }
         drop(creations);
-        Some((flight, GroupCreation { shared: shared.clone(), group: queue.group().into() }))
+        Ok((flight, GroupCreation { shared: shared.clone(), group: queue.group().into() }))
     }
 }
 
@@ -134,7 +138,10 @@ impl Drop for GroupCreation {
 }
 
 async fn create_group(shared: &Arc<Shared>, permit: &mut Permit, flight: InFlight) -> Creation {
-    let Some((flight, creation)) = GroupCreation::begin(shared, flight) else { return Creation::Parked };
+    let (flight, creation) = match GroupCreation::begin(shared, flight) {
+        Ok(begun) => begun,
+        Err(end) => return *end,
+    };
     let name = flight.queue().group();
     permit.on_sent_again();
     let answer = or_cancelled(permit, shared.api.create_log_group(NewGroup { name })).await;

@@ -3,6 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use tokio::time::Instant;
+
+use crate::schedule::backoff::Backoff;
+use crate::schedule::service_errors::{Verdict, classify};
 use crate::service::{ApiError, Failure};
 use crate::sync::lock;
 use crate::target::Queue;
@@ -22,6 +26,25 @@ pub(super) struct State {
     /// The groups that this sink began to create without knowing the result. If such a group exists later, this sink has
     /// created it.
     unknown: HashSet<Box<str>>,
+    /// The groups whose last creation was refused.
+    refused: HashMap<Box<str>, RefusedGroup>,
+}
+
+/// A refusal holds for all targets of the group for a while. Otherwise each of a thousand streams would ask for the group.
+#[derive(Debug)]
+struct RefusedGroup {
+    error: ApiError,
+    until: Instant,
+    refusals: u32,
+}
+
+/// The reason why a creation does not begin.
+#[derive(Debug)]
+pub(super) enum NotBegun<'a> {
+    /// The creation is under way. These queues are parked for it.
+    UnderWay(&'a mut Vec<Arc<Queue>>),
+    /// The service refused it a moment ago.
+    Refused(ApiError),
 }
 
 #[derive(Debug)]
@@ -39,8 +62,11 @@ impl GroupCreations {
 }
 
 impl State {
-    /// Begins the creation of a group. Returns the queues that are parked for it if it is under way already.
-    pub(super) fn begin(&mut self, group: &str) -> Result<(), &mut Vec<Arc<Queue>>> {
+    /// Begins the creation of a group.
+    pub(super) fn begin(&mut self, group: &str, now: Instant) -> Result<(), NotBegun<'_>> {
+        if let Some(refused) = self.refused.get(group).filter(|refused| now < refused.until) {
+            return Err(NotBegun::Refused(refused.error.clone()));
+        }
         if !self.under_way.contains_key(group) {
             // Noted before the request goes out, so that a request that is cut off counts as well.
             let was_unknown = !self.unknown.insert(group.into());
@@ -48,7 +74,7 @@ impl State {
             return Ok(());
         }
         match self.under_way.get_mut(group) {
-            Some(under_way) => Err(&mut under_way.parked),
+            Some(under_way) => Err(NotBegun::UnderWay(&mut under_way.parked)),
             None => Ok(()),
         }
     }
@@ -59,10 +85,11 @@ impl State {
         let was_unknown = self.under_way.get(group).is_some_and(|under_way| under_way.was_unknown);
         match answer {
             Ok(state) => {
-                self.unknown.remove(group);
+                self.on_found(group);
                 was_unknown || *state == GroupState::Created
             }
             Err(error) => {
+                self.note_refusal(group, error);
                 if !was_unknown && is_certainly_undone(error) {
                     self.unknown.remove(group);
                 }
@@ -76,9 +103,18 @@ impl State {
         self.under_way.remove(group).map(|under_way| under_way.parked).unwrap_or_default()
     }
 
-    /// Returns whether this sink began to create a group, which exists, without knowing the result. The question is answered
-    /// once.
-    pub(super) fn take_unknown(&mut self, group: &str) -> bool {
+    fn note_refusal(&mut self, group: &str, error: &ApiError) {
+        if error.failure == Failure::Answered && matches!(classify(error), Verdict::Retry(_)) {
+            let refusals = self.refused.get(group).map_or(0, |refused| refused.refusals);
+            let until = Instant::now() + Backoff::Missing.base(refusals);
+            let refusals = refusals.saturating_add(1);
+            self.refused.insert(group.into(), RefusedGroup { error: error.clone(), until, refusals });
+        }
+    }
+
+    /// The group exists. Returns whether this sink began to create it without knowing the result; the answer is given once.
+    pub(super) fn on_found(&mut self, group: &str) -> bool {
+        self.refused.remove(group);
         self.unknown.remove(group)
     }
 }

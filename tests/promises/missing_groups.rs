@@ -243,3 +243,19 @@ fn delete_while_quiet(local: &Local, host: &Host, delete_group: bool) -> usize {
     }
     lost
 }
+
+#[test]
+fn a_group_whose_creation_is_refused_is_not_asked_for_by_each_of_its_streams() {
+    let local = local();
+    let refused = denied("g").operation("CreateLogGroup");
+    let refused = local.add_fault(refused);
+    let host = Host::open(&local, &[("flush_interval_ms", "10")]);
+    push_to_new_streams(&host, "g", 300);
+    assert!(eventually(|| host.stats().targets_failing == 300), "{}", host.json());
+    thread::sleep(Duration::from_secs(2));
+    let creates = local.count("CreateLogGroup", "g");
+    assert!((2..=10).contains(&creates), "{creates} CreateLogGroup");
+    local.remove_fault(refused);
+    host.must_flush();
+    assert_eq!(local.event_count("g"), 300);
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cwl_sink::schedule::service_errors::may_be_clock;
-use cwl_sink::service::ApiError;
+use cwl_sink::service::{ApiError, Failure};
 use tokio::task;
 
 use crate::faults::{self, Meaning, meaning_of};
@@ -186,6 +186,11 @@ impl World {
                         self.creations.batches.remove(&task);
                         return self.attempt_parks(id);
                     }
+                    let refused =
+                        self.creations.refused_groups.get(group).filter(|(_, until, _)| now.at < *until);
+                    if let Some((error, ..)) = refused.cloned() {
+                        return self.create_fails(task, &error);
+                    }
                     self.creations.groups_out.insert(group.into(), task);
                     self.creations.expected = Some((task, NextCall::Group));
                 }
@@ -208,6 +213,7 @@ impl World {
                 if !id.is_unseen() {
                     self.record.batch_mut(id).state = BatchState::SendsAgain { after_clock_error: false };
                 }
+                self.creations.refused_groups.remove(group);
                 if self.creations.unknown_groups.remove(group) {
                     self.creations.own_groups.insert(group.into());
                 }
@@ -230,10 +236,18 @@ impl World {
                 if faults::may_be_done(error) {
                     self.creations.unknown_groups.insert(group.into());
                 }
+                let is_retried = matches!(meaning_of(error), Meaning::Short | Meaning::Long);
+                if is_retried && error.failure == Failure::Answered {
+                    let refusals = self.creations.refused_groups.get(group).map_or(0, |refused| refused.2);
+                    let until = now.at + Duration::from_millis(Meaning::Missing.wait_ms(refusals));
+                    let refused = (error.clone(), until, refusals + 1);
+                    self.creations.refused_groups.insert(group.into(), refused);
+                }
                 self.create_fails(task, error);
             }
             answer => {
                 self.creations.created_group.insert(task);
+                self.creations.refused_groups.remove(group);
                 let was_unknown = self.creations.unknown_groups.remove(group);
                 if was_unknown || answer.is_ok() {
                     self.creations.own_groups.insert(group.into());

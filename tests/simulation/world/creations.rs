@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use cwl_sink::service::ApiError;
 use tokio::task;
 use tokio::time::Instant;
 
@@ -21,6 +22,8 @@ pub struct Creations {
     pub repeated: HashSet<task::Id>,
     /// The call that must come next, at the same instant.
     pub expected: Option<(task::Id, NextCall)>,
+    /// The groups whose creation was refused: the error, the time until which it holds, and the refusals in a row.
+    pub refused_groups: BTreeMap<String, (ApiError, Instant, u32)>,
     /// The groups for which a `CreateLogGroup` is out.
     pub groups_out: BTreeMap<String, task::Id>,
     /// The groups that the engine began to create and whose result it does not know.
