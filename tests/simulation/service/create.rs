@@ -97,6 +97,11 @@ impl World {
         latency: Duration,
     ) -> (CreateOutcome, Duration) {
         use CreateOutcome::{Answer, AnswerLost, Panic};
+        let is_group = call == CreateCall::Group && !self.faults.healed && self.scenario.fault_percent > 0;
+        if is_group && self.rng.u32(..6) == 0 {
+            // Another process is faster.
+            self.resources.groups.entry(group.into()).or_default();
+        }
         let without_fault = self.create_without_fault(call, group, stream);
         match (self.endpoint_fault(), self.faults.mode_of(queue)) {
             (Some(fault), _) => (Answer(Err(self.faults.errors[fault].clone())), latency),
@@ -108,6 +113,9 @@ impl World {
                 (Answer(if is_answer { Err(error.clone()) } else { without_fault }), latency)
             }
             (None, FaultMode::LosingAnswers(percent)) if self.rng.u32(..100) < percent / 2 => {
+                (AnswerLost(pick(&mut self.rng, &faults::answer_lost()).clone()), latency)
+            }
+            _ if is_group && self.rng.u32(..4) == 0 => {
                 (AnswerLost(pick(&mut self.rng, &faults::answer_lost()).clone()), latency)
             }
             (None, FaultMode::Hanging(percent)) if self.rng.u32(..100) < percent / 2 => {
