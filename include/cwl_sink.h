@@ -64,7 +64,7 @@
 /**
  * The minor version of the ABI. It grows with each addition.
  */
-#define CWL_ABI_MINOR 1
+#define CWL_ABI_MINOR 2
 
 /**
  * The version of the ABI that this header describes: `CWL_ABI_MAJOR << 16 | CWL_ABI_MINOR`. `cwl_abi_version` returns
@@ -427,6 +427,11 @@ typedef struct cwl_stats_snapshot {
      * Requests that were answered with throttling. Requests to create a group or a stream count too.
      */
     uint64_t requests_throttled;
+    /**
+     * Gauge: log groups that the library created and whose retention (`retention_days`) is not set yet. The library
+     * tries again until it is.
+     */
+    uint64_t settings_owed;
 } cwl_stats_snapshot;
 
 /**

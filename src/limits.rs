@@ -34,10 +34,6 @@ pub const NAME_CHARS_MAX: usize = 512;
 pub const RETENTION_DAYS: [u32; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
-/// The time after the creation of a group or stream in which a "not found" is taken for a delay of the service. It is waited
-/// out and not answered with another create. Source: behaviour of AWS's own agent.
-pub const CREATED_REMEMBERED: Duration = Duration::from_secs(5);
-
 /// The longest time that a connection may be idle before it is closed and not used again. The service closes an idle
 /// connection after about 6 s, and a request that meets the close has no answer. Source: seen by the maintainers of AWS's
 /// Fluent Bit image.

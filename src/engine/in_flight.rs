@@ -50,6 +50,13 @@ impl InFlight {
         &self.queue
     }
 
+    /// Notes an attempt that begins with a creation.
+    pub(super) fn note_attempt(&mut self) {
+        if let Some(batch) = &mut self.batch {
+            batch.note_attempt(Instant::now());
+        }
+    }
+
     /// Notes an attempt and returns the body to send.
     pub(super) fn begin_attempt(&mut self) -> Option<RequestBody> {
         let compression = self.shared.config.compression();
@@ -245,10 +252,23 @@ impl InFlight {
         self.shared.apply(&self.queue, effects);
     }
 
-    /// Parks a batch whose group is being created by another attempt. Logs nothing: the caller holds a lock.
-    pub(super) fn park(mut self) {
-        let Some(batch) = self.batch.take() else { return };
-        self.queue.park(batch);
+    /// Parks a batch whose group is being created by another attempt. Returns whether the queue was not parked before. Logs
+    /// nothing: the caller holds a lock.
+    pub(super) fn park(mut self) -> bool {
+        self.batch.take().is_some_and(|batch| self.queue.park(batch, None))
+    }
+
+    /// Parks a batch until the pace of creations lets its queue go on. `why`: its creation was throttled.
+    pub(super) fn wait_for_creation_pace(mut self, why: Option<&ApiError>) {
+        let Some(mut batch) = self.batch.take() else { return };
+        if let Some(why) = why {
+            let Some(in_time) = self.unless_too_late(batch, Instant::now(), why) else { return };
+            batch = in_time;
+            self.shared.stats.count_retried_batch();
+        }
+        if self.queue.park(batch, why.map(|why| self.last_error(why))) {
+            self.shared.creation_pace.push(self.queue.clone());
+        }
     }
 }
 

@@ -27,11 +27,15 @@ pub use shared::Dependencies;
 use shared::{Closing, Shared};
 
 mod create;
+mod creation_pace;
+mod cut_short;
 mod group_creations;
 mod in_flight;
+mod owed_settings;
 mod permit;
 mod push;
 mod push_error;
+mod retention;
 mod sender;
 mod shared;
 mod tasks;
@@ -115,8 +119,14 @@ impl Engine {
             shared.apply(&queue, effects);
         }
         shared.pool.with_endpoint(|endpoint, now| endpoint.make_due(now));
+        shared.owed_settings.close();
         shared.budget.wake_all();
         group
+    }
+
+    /// The wait group is done when each setting that is owed now was tried once more. Call it after [`Engine::close`].
+    pub fn wait_for_owed_settings(&self) -> Arc<WaitGroup> {
+        self.shared.owed_settings.wait_for_last_tries()
     }
 
     /// Returns whether the sink is closing.
@@ -130,6 +140,8 @@ impl Engine {
         self.shared.note_stopped();
         self.shared.pool.close();
         self.shared.retries.close();
+        self.shared.creation_pace.close();
+        self.shared.owed_settings.stop();
         self.shared.abandon_all();
     }
 
@@ -162,6 +174,7 @@ impl Engine {
         }
         (snapshot.accepted_events, snapshot.accepted_bytes) = (total.accepted, total.accepted_bytes);
         let pool = shared.pool.snapshot();
+        snapshot.settings_owed = shared.owed_settings.count() as u64;
         snapshot.endpoint_paused = u64::from(!pool.endpoint_up);
         snapshot.concurrency_limit = pool.limit as u64;
         snapshot.requests_slow = pool.slow.len() as u64;

@@ -40,8 +40,13 @@ impl Permit {
         &self.grant.queue
     }
 
-    /// Returns whether the attempt is the probe of the endpoint, and credentials have to be looked for again before it.
-    pub(super) fn is_probe_of_credentials(&self) -> bool {
+    /// Returns whether the attempt is the probe of the endpoint.
+    pub(super) fn is_probe(&self) -> bool {
+        self.probe.is_some()
+    }
+
+    /// Returns whether the attempt is the probe of the endpoint, and credentials are looked for again before it.
+    pub(super) fn renews_credentials(&self) -> bool {
         let cause = self.shared.pool.with_endpoint(|endpoint, _| endpoint.cause());
         self.probe.is_some() && cause == PauseCause::Credentials
     }

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::create::{Creation, create_target};
+use super::cut_short::{NotTaken, unless_cut_short};
 use super::in_flight::{InFlight, Refusal};
 use super::permit::Permit;
 use super::shared::Shared;
@@ -14,55 +15,52 @@ use crate::schedule::service_errors::{Verdict, classify, may_be_clock};
 use crate::service::{ApiError, PutLogEvents, RejectedEvents};
 use crate::target::queue::Throttling;
 
-/// The end of a request without success.
-enum NotTaken {
-    /// The request failed.
-    Failed(ApiError),
-    /// The request was cut short, to make room for others.
-    CutShort,
-}
-
-/// Sends the batch once. When its group or stream is missing and may be created, creates it and sends the batch again at
+/// Sends the batch once. When its group or stream is missing and may be created, creates it first and sends the batch at
 /// once.
 pub(super) async fn attempt(shared: Arc<Shared>, mut permit: Permit, flight: InFlight) {
     let Some(mut flight) = flight.halve_if_too_large() else { return };
-    let first = match permit.is_probe_of_credentials() {
-        true => probe(&shared, &mut permit, &mut flight).await,
-        false => put(&shared, &mut permit, &mut flight).await,
-    };
-    let may_create = shared.config.create_log_stream && !flight.queue().was_recently_created(Instant::now());
-    match first {
-        Err(NotTaken::Failed(error)) if classify(&error) == Verdict::Create && may_create => {
+    if permit.renews_credentials()
+        && let Err(not_taken) = unless_cut_short(&permit, shared.api.renew_credentials()).await
+    {
+        return finish(&shared, permit, flight, Err(not_taken));
+    }
+    if flight.queue().is_missing() {
+        flight.note_attempt();
+        return create_and_send(&shared, permit, flight).await;
+    }
+    match put_first(&shared, &mut permit, &mut flight).await {
+        Err(NotTaken::Failed(error))
+            if classify(&error) == Verdict::Create && shared.config.create_log_stream =>
+        {
+            // The endpoint answered, so nobody has to wait for the requests that follow.
+            permit.on_answer();
+            flight.queue().set_missing(true);
             create_and_send(&shared, permit, flight).await;
         }
         answer => finish(&shared, permit, flight, answer),
     }
 }
 
-/// Creates what is missing and sends the batch again.
+/// Creates what is missing and sends the batch.
 async fn create_and_send(shared: &Arc<Shared>, mut permit: Permit, flight: InFlight) {
-    // The endpoint answered, so nobody has to wait for the requests that follow.
-    permit.on_answer();
-    let queue = flight.queue().clone();
-    let Some((mut flight, creation)) = Creation::begin(shared, flight) else { return };
-    permit.on_sent(0);
-    let created = unless_cut_short(&permit, create_target(shared, &queue)).await;
-    if created.is_ok() {
-        queue.note_created(Instant::now());
-    }
-    drop(creation);
-    match created {
-        Ok(()) => {
+    match create_target(shared, &mut permit, flight).await {
+        Creation::Done(mut flight) => {
             let answer = put(shared, &mut permit, &mut flight).await;
+            if matches!(&answer, Err(NotTaken::Failed(error)) if classify(error) == Verdict::Create) {
+                // The service may need a while until it finds what was created.
+                flight.queue().set_missing(true);
+            }
             finish(shared, permit, flight, answer);
         }
-        Err(NotTaken::CutShort) => finish_cut_short(permit, flight),
+        Creation::Parked => {}
+        Creation::Failed(flight, NotTaken::CutShort) => finish_cut_short(permit, flight),
         // A create that fails says nothing about the events: they are kept, whatever the error is.
-        Err(NotTaken::Failed(error)) => match classify(&error) {
+        Creation::Failed(flight, NotTaken::Failed(error)) => match classify(&error) {
             Verdict::RefusedContent | Verdict::TooLarge | Verdict::UnknownRefusal | Verdict::Delivered => {
-                flight.retry_later(Backoff::Refused, &error)
+                permit.on_answer();
+                flight.retry_later(Backoff::Refused, &error);
             }
-            // Creates have a quota of their own: targets whose stream exists need not slow down.
+            // Creates have a quota of their own: targets whose group exists need not slow down.
             Verdict::Throttle => {
                 shared.stats.count_throttled_request();
                 permit.on_answer();
@@ -73,28 +71,17 @@ async fn create_and_send(shared: &Arc<Shared>, mut permit: Permit, flight: InFli
     }
 }
 
-/// Waits for the answer, or for the moment when the attempt is cut short, if that comes first.
-async fn unless_cut_short<T>(
-    permit: &Permit,
-    answer: impl Future<Output = Result<T, ApiError>>,
-) -> Result<T, NotTaken> {
-    tokio::select! {
-        biased;
-        answer = answer => answer.map_err(NotTaken::Failed),
-        () = permit.cut_short() => Err(NotTaken::CutShort),
-    }
-}
-
-/// Sends the probe of the endpoint, with credentials that are looked for again. The SDK learns the error of the clock from
-/// the answer to the first request with them, so a request that fails because of the clock is sent once more.
-async fn probe(
+/// Sends the first request of an attempt. The SDK learns the error of the clock from the answer to the first request after
+/// credentials were looked for again, so a probe that fails because of the clock is sent once more.
+async fn put_first(
     shared: &Shared,
     permit: &mut Permit,
     flight: &mut InFlight,
 ) -> Result<RejectedEvents, NotTaken> {
-    unless_cut_short(permit, shared.api.renew_credentials()).await?;
     match put(shared, permit, flight).await {
-        Err(NotTaken::Failed(error)) if may_be_clock(&error) => put(shared, permit, flight).await,
+        Err(NotTaken::Failed(error)) if permit.renews_credentials() && may_be_clock(&error) => {
+            put(shared, permit, flight).await
+        }
         answer => answer,
     }
 }
@@ -145,7 +132,8 @@ fn finish_failed(shared: &Shared, mut permit: Permit, flight: InFlight, error: &
         Verdict::TooLarge => flight.halve(Refusal::Size, error),
         Verdict::UnknownRefusal => flight.halve(Refusal::Unknown, error),
         Verdict::Retry(backoff) => flight.retry_later(backoff, error),
-        Verdict::Create | Verdict::Pause | Verdict::Throttle => flight.retry_later(Backoff::Refused, error),
+        Verdict::Create => flight.retry_later(Backoff::Missing, error),
+        Verdict::Pause | Verdict::Throttle => flight.retry_later(Backoff::Refused, error),
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::creation_pace::CreationPace;
 use super::group_creations::GroupCreations;
+use super::owed_settings::OwedSettings;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::memory::Budget;
@@ -47,6 +49,8 @@ pub(super) struct Shared {
     pub(super) retries: RetryHeap,
     pub(super) timers: FlushTimers,
     pub(super) creations: GroupCreations,
+    pub(super) creation_pace: CreationPace,
+    pub(super) owed_settings: OwedSettings,
     pub(super) body_limit: BodyLimit,
     pub(super) transitions: Transitions,
     pub(super) ledger: Arc<Ledger>,
@@ -86,6 +90,8 @@ impl Shared {
             retries: RetryHeap::new(),
             timers,
             creations: GroupCreations::default(),
+            creation_pace: CreationPace::default(),
+            owed_settings: OwedSettings::new(config.retention_days),
             body_limit: BodyLimit::default(),
             transitions: Transitions::default(),
             ledger: Arc::default(),

@@ -6,8 +6,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::creation_pace::NextCreation;
 use super::in_flight::InFlight;
 use super::permit::Permit;
+use super::retention::set_owed_settings;
 use super::sender;
 use super::shared::Shared;
 use crate::memory::Buffers;
@@ -26,6 +28,8 @@ const BUFFERS_IDLE: Duration = Duration::from_secs(2);
 pub(super) fn start(shared: &Arc<Shared>, timers: TimerQueue, runtime: &Handle) {
     runtime.spawn(start_attempts(shared.clone()));
     runtime.spawn(process_retries(shared.clone()));
+    runtime.spawn(start_creations(shared.clone()));
+    runtime.spawn(set_owed_settings(shared.clone()));
     runtime.spawn(save_offsets(shared.sources.clone()));
     runtime.spawn(free_idle_buffers(shared.budget.buffers().clone()));
     let forgetting = shared.clone();
@@ -72,6 +76,21 @@ async fn process_retries(shared: Arc<Shared>) {
             NextRetry::At(due) => drop(timeout_at(due, shared.retries.changed()).await),
             NextRetry::Empty => shared.retries.changed().await,
             NextRetry::Closed => return,
+        }
+    }
+}
+
+/// Lets queues go on that wait for the pace of creations, until the sink stops.
+async fn start_creations(shared: Arc<Shared>) {
+    loop {
+        match shared.creation_pace.next(Instant::now()) {
+            NextCreation::Queue(queue) => {
+                let effects = queue.give_creation_turn();
+                shared.apply(&queue, effects);
+            }
+            NextCreation::NotBefore(at) => drop(timeout_at(at, shared.creation_pace.changed()).await),
+            NextCreation::WaitForChange => shared.creation_pace.changed().await,
+            NextCreation::Closed => return,
         }
     }
 }

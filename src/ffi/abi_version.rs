@@ -4,7 +4,7 @@
 pub const CWL_ABI_MAJOR: u32 = 0;
 
 /// The minor version of the ABI. It grows with each addition.
-pub const CWL_ABI_MINOR: u32 = 1;
+pub const CWL_ABI_MINOR: u32 = 2;
 
 /// The version of the ABI that this header describes: `CWL_ABI_MAJOR << 16 | CWL_ABI_MINOR`. `cwl_abi_version` returns
 /// this number or a higher one when the library has the same major version.

@@ -74,6 +74,9 @@ pub struct cwl_stats_snapshot {
     pub requests_slow: u64,
     /// Requests that were answered with throttling. Requests to create a group or a stream count too.
     pub requests_throttled: u64,
+    /// Gauge: log groups that the library created and whose retention (`retention_days`) is not set yet. The library
+    /// tries again until it is.
+    pub settings_owed: u64,
 }
 
 // SAFETY: `repr(C)`, without padding; numbers may be zero.

@@ -134,6 +134,8 @@ pub struct Snapshot {
     pub requests_slow: u64,
     /// Requests that were answered with throttling.
     pub requests_throttled: u64,
+    /// Gauge: groups that the sink has created and whose retention is not set yet.
+    pub settings_owed: u64,
 }
 
 /// A snapshot and its targets as JSON: the counters by their names, and an array `target_states`.

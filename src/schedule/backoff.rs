@@ -13,6 +13,9 @@ pub enum Backoff {
     /// For the endpoint, where one request speaks for all targets: 200 ms, and at most 2 s, so that an outage of some seconds
     /// ends for the sink 2 s later; 10 s from the 30th failure on, which is about a minute later.
     Endpoint,
+    /// For a group or a stream that is missing and may not be created: 200 ms, and at most 4 s, so that delivery resumes soon
+    /// after somebody else created it.
+    Missing,
 }
 
 /// The longest wait of a target while few targets fail. One request in 8 s costs nobody anything, and a target that works
@@ -31,6 +34,7 @@ impl Backoff {
             Backoff::Unavailable => (2000, target_wait_max(failing_targets)),
             Backoff::Endpoint if failures < 30 => (200, Duration::from_secs(2)),
             Backoff::Endpoint => (200, Duration::from_secs(10)),
+            Backoff::Missing => (200, Duration::from_secs(4)),
         };
         Duration::from_millis(first).saturating_mul(1 << failures.min(16)).min(max)
     }
@@ -61,6 +65,7 @@ mod tests {
             (Backoff::Refused, 1000, [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600]),
             (Backoff::Unavailable, 1, [2000, 4000, 8000, 8000, 8000, 8000, 8000, 8000]),
             (Backoff::Unavailable, 200, [2000, 4000, 8000, 16_000, 20_000, 20_000, 20_000, 20_000]),
+            (Backoff::Missing, 1000, [200, 400, 800, 1600, 3200, 4000, 4000, 4000]),
             (Backoff::Endpoint, 1000, [200, 400, 800, 1600, 2000, 2000, 2000, 2000]),
         ] {
             for (failures, base) in (0..).zip(bases) {

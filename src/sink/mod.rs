@@ -210,6 +210,7 @@ impl Sink {
     fn end(&self, runtime: Runtime, deadline: Option<Instant>) {
         let all_final = self.engine.close(deadline.map(tokio::time::Instant::from_std));
         all_final.wait(deadline);
+        self.engine.wait_for_owed_settings().wait(deadline);
         self.engine.stop();
         self.save_offsets(&runtime, deadline);
         runtime.shutdown_timeout(THREADS_END);

@@ -252,12 +252,18 @@ fn throttled_creations_slow_only_the_targets_that_wait_for_them() {
     longest_wait(&local, &host, "/healthy/0", 1);
     let limit = host.stats().concurrency_limit;
     (0..30).for_each(|number| host.must_push("/healthy/0", &format!("new-{number}"), "m"));
-    assert!(local.wait_until(SOON, |local| local.count("CreateLogStream", "*") >= 30), "{}", host.json());
-    assert!(eventually(|| host.stats().targets_failing == 30), "{}", host.json());
+    let is_throttled = || host.json().contains(r#""code":"ThrottlingException""#);
+    assert!(eventually(is_throttled), "{}", host.json());
+    for number in 1..21 {
+        let begin = Instant::now();
+        host.must_push("/healthy/0", "s", "m");
+        host.wait_for_events(&local, "/healthy/0", number + 1);
+        assert!(begin.elapsed() < Duration::from_secs(1), "event {number} waited {:?}", begin.elapsed());
+    }
     assert_eq!(host.stats().concurrency_limit, limit, "{}", host.json());
     local.clear_faults();
     host.must_flush();
-    assert_eq!(local.total_events(), 31);
+    assert_eq!(local.total_events(), 51);
 }
 
 #[test]

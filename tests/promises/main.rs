@@ -17,6 +17,7 @@ mod header;
 mod isolation;
 mod limits;
 mod missing_groups;
+mod owed_settings;
 mod poison_pill;
 mod races;
 mod recovery;

@@ -6,7 +6,7 @@ use cwl_sink::outcome::{Outcome, Reason};
 
 use crate::driver::Driver;
 use crate::models::SLACK;
-use crate::record::{AckRecord, BatchRecord, BatchState, EventRecord, FinalState, PieceRecord};
+use crate::record::{AckRecord, BatchRecord, BatchState, EventRecord, FinalState, PieceRecord, QueueRecord};
 use crate::scenario::RunEnd;
 use crate::world::World;
 
@@ -33,6 +33,7 @@ pub fn check(driver: &mut Driver) -> Result<(), String> {
             return Err("all faults ended, and an event was neither delivered nor given up".into());
         }
     }
+    check_retentions(&world, snapshot.settings_owed)?;
     for (token, event) in record.events.iter().enumerate() {
         if let Some(fault) = fault_of(&world, event) {
             let piece = &record.pieces[event.pieces.start];
@@ -42,6 +43,18 @@ pub fn check(driver: &mut Driver) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Each group that the engine created has its retention at the end of a run whose faults ended.
+fn check_retentions(world: &World, owed: u64) -> Result<(), String> {
+    let is_healed = world.scenario.end == RunEnd::Healed && !world.shutdown.is_blocked;
+    let Some(days) = world.scenario.config.retention_days.filter(|_| is_healed) else { return Ok(()) };
+    let has_retention = |group: &&String| world.resources.groups.get(*group) == Some(&Some(days));
+    match world.creations.own_groups.iter().find(|group| !has_retention(group)) {
+        Some(group) => Err(format!("the retention of {group}, which the engine created, was never set")),
+        None if owed > 0 => Err(format!("{owed} settings are owed after all faults ended")),
+        None => Ok(()),
+    }
 }
 
 /// The fault of the outcome of an event, if there is one.
@@ -82,6 +95,10 @@ impl EventCheck<'_> {
         batches(self.world, self.event).any(matches)
     }
 
+    fn is_any_queue(&self, matches: impl Fn(&QueueRecord) -> bool) -> bool {
+        self.pieces().iter().any(|piece| matches(&self.world.record.queues[piece.queue]))
+    }
+
     /// The fault of the reason in an ack, if there is one.
     fn fault_of(&self, ack: &AckRecord) -> Option<String> {
         let is_confirmed = self.pieces().iter().all(|piece| piece.confirmed);
@@ -116,7 +133,9 @@ impl EventCheck<'_> {
             Reason::Shutdown => self.fault_of_shutdown(),
             Reason::InternalError => {
                 let is_cut_off = |batch: &BatchRecord| batch.state == BatchState::Final(FinalState::CutOff);
-                let any_panic = self.any_batch(is_cut_off) || self.world.counts.renewals_panicked > 0;
+                let any_panic = self.any_batch(is_cut_off)
+                    || self.is_any_queue(|queue| queue.may_be_final_unseen)
+                    || self.world.counts.renewals_panicked > 0;
                 (!any_panic).then(|| "and nothing panicked".into())
             }
         }
@@ -130,9 +149,12 @@ impl EventCheck<'_> {
         if is_unseen && self.any_batch(|_| true) {
             return None;
         }
+        if self.is_any_queue(|queue| queue.unseen_since.is_some()) {
+            return None;
+        }
         let max_age = self.world.scenario.config.retry_max_age;
         let is_too_late = |batch: &BatchRecord| {
-            let tried_for = batch.last_answer_at.map_or(Duration::MAX, |at| at - batch.first_attempt_at);
+            let tried_for = batch.last_answer_at.map_or(Duration::MAX, |at| at - batch.earliest_attempt_at);
             tried_for.saturating_add(batch.max_wait) > max_age
         };
         (!self.any_batch(is_too_late)).then(|| format!("before it was tried for {max_age:?}"))
@@ -153,9 +175,10 @@ impl EventCheck<'_> {
 
     /// An older event of the target that waited while this one was dropped.
     fn older_sent_later(&self, ack: &AckRecord) -> Option<usize> {
-        // While credentials are renewed with a batch it is under way, which the service cannot see. The parts of a
-        // batch that was halved unsent do not hold the events in the order of the pushes.
-        if self.world.counts.renewals > 0 || self.world.body_limit.is_known() {
+        // While credentials are renewed with a batch, or its stream is created, it is under way, which the service cannot
+        // see. The parts of a batch that was halved unsent do not hold the events in the order of the pushes.
+        let is_unseen = self.is_any_queue(|queue| queue.unseen_since.is_some());
+        if is_unseen || self.world.counts.renewals > 0 || self.world.body_limit.is_known() {
             return None;
         }
         let record = &self.world.record;
@@ -180,7 +203,8 @@ impl EventCheck<'_> {
         if self.world.counts.endpoint_failures > 0 || self.world.may_wait_for_memory() {
             return None;
         }
-        let is_tried = self.any_batch(|batch| batch.last_request_at >= closed_at);
+        let is_tried = self.any_batch(|batch| batch.last_request_at >= closed_at)
+            || self.is_any_queue(|queue| queue.unseen_last.is_some_and(|at| at >= closed_at));
         if self.world.shutdown.is_in_time && !is_tried {
             return Some("without an attempt since the shutdown began".into());
         }

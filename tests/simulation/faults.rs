@@ -29,6 +29,8 @@ pub enum Meaning {
     Unavailable,
     /// The group or stream is missing and is created.
     Create,
+    /// The group or stream is missing and cannot be created: the batch is tried again after 200 ms, doubled, at most 4 s.
+    Missing,
     /// No target sends until one request is answered.
     Pause,
     /// All targets send less. The target waits only if it alone is throttled, again and again.
@@ -48,6 +50,7 @@ impl Meaning {
         match self {
             Meaning::Pause if failures < 30 => after(&[200, 400, 800, 1600], 2000),
             Meaning::Pause => 10_000,
+            Meaning::Missing => after(&[200, 400, 800, 1600, 3200], 4000),
             Meaning::Unavailable | Meaning::Throttle => after(&[2000, 4000], 8000),
             _ => after(&[200, 400, 800, 1600, 3200, 6400], 8000),
         }
@@ -169,6 +172,12 @@ pub fn all() -> Vec<ApiError> {
             .map(|failure| error(failure, None, None)),
     );
     all
+}
+
+/// Returns true if the service may have done what the request asked for, although it failed.
+pub fn may_be_done(error: &ApiError) -> bool {
+    let is_refusal = error.failure == Failure::Answered && matches!(error.status, Some(400..=499));
+    !is_refusal && error.failure != Failure::NotSent
 }
 
 /// Errors after which the service may have taken the events.

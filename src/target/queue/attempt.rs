@@ -5,7 +5,6 @@ use tokio::time::Instant;
 use super::snapshot::LastError;
 use super::{Effects, Queue};
 use crate::batch::Batch;
-use crate::limits;
 use crate::outcome::{EventCounts, Outcome, Reason, Resolution};
 use crate::service::RejectedEvents;
 use crate::target::breaker::{BreakerFailure, FinalBatch, Generation};
@@ -187,13 +186,14 @@ impl Queue {
         self.lock().delivered_at.is_some_and(|delivered_at| delivered_at > at)
     }
 
-    /// Requeues a batch whose group is being created by the attempt of another target. The queue sends nothing until
-    /// [`Queue::unpark`].
-    pub fn park(&self, batch: Batch) {
+    /// Requeues a batch whose target is missing and cannot be created yet. The queue sends nothing until [`Queue::unpark`] or
+    /// [`Queue::give_creation_turn`]. Returns false if the queue was parked before.
+    pub fn park(&self, batch: Batch, error: Option<LastError>) -> bool {
         let mut state = self.lock();
         state.breaker.on_requeued(batch.id());
         state.requeue(batch);
-        state.parked = true;
+        state.last_error = error.or(state.last_error.take());
+        !std::mem::replace(&mut state.parked, true)
     }
 
     /// The group was created, or could not be created: the queue may send again.
@@ -203,6 +203,27 @@ impl Queue {
         state.parked = false;
         self.update_readiness(&mut state, &mut effects);
         effects
+    }
+
+    /// The pace of creations lets the queue go on.
+    pub fn give_creation_turn(&self) -> Effects {
+        self.lock().has_creation_turn = true;
+        self.unpark()
+    }
+
+    /// Returns whether the pace of creations let the queue go on. The turn is used up.
+    pub fn take_creation_turn(&self) -> bool {
+        std::mem::take(&mut self.lock().has_creation_turn)
+    }
+
+    /// Returns whether the group or the stream was not found and may be created.
+    pub fn is_missing(&self) -> bool {
+        self.lock().missing
+    }
+
+    /// Notes that the group or the stream is missing and may be created, or that both exist.
+    pub fn set_missing(&self, missing: bool) {
+        self.lock().missing = missing;
     }
 
     /// The due time of an opened breaker has come: one batch may go out, as the probe.
@@ -225,15 +246,5 @@ impl Queue {
         }
         run.delivered_batches = delivered_batches;
         if run.times > THROTTLED_BY_CHANCE { Throttling::Target } else { Throttling::Account }
-    }
-
-    /// Notes that the group or the stream of the target was created just now.
-    pub fn note_created(&self, now: Instant) {
-        self.lock().created_at = Some(now);
-    }
-
-    /// Returns whether the group or the stream was created within [`limits::CREATED_REMEMBERED`].
-    pub fn was_recently_created(&self, now: Instant) -> bool {
-        self.lock().created_at.is_some_and(|at| now.duration_since(at) < limits::CREATED_REMEMBERED)
     }
 }

@@ -23,8 +23,12 @@ pub(super) struct State {
     pub(super) breaker: CircuitBreaker,
     /// The ready class in which the queue waits.
     pub(super) queued_class: Option<ReadyClass>,
-    /// The group of the target is being created by the attempt of another target.
+    /// The queue waits for the creation of its group by another attempt, or for the pace of creations.
     pub(super) parked: bool,
+    /// The group or the stream was not found, and may be created. The next attempt begins with that.
+    pub(super) missing: bool,
+    /// The pace of creations let the queue go on, so that its next creation does not wait.
+    pub(super) has_creation_turn: bool,
     pub(super) closed: bool,
     /// The time at which the queue last opened a batch or finalized one. The clock is not read for each event.
     pub(super) used_at: Option<Instant>,
@@ -38,8 +42,6 @@ pub(super) struct State {
     pub(super) next_batch: u64,
     /// The timestamp of the last event that was pushed with one.
     pub(super) last_timestamp_ms: Option<i64>,
-    /// The time at which the sink last created the group or the stream.
-    pub(super) created_at: Option<Instant>,
     /// Flushes that wait, in the order of their batches.
     pub(super) flushes: Vec<PendingFlush>,
     pub(super) counts: EventCounts,

@@ -134,6 +134,7 @@ impl BreakerModel {
         let free = waited.saturating_sub(now.blocked - open.blocked_before);
         let is_known =
             self.one_at_a_time && !self.uncertain && key == open.failed && wait.max > Duration::ZERO;
+        let is_known = is_known && !now.creations_paced;
         if is_known && free > wait.max + SLACK {
             return Err(format!(
                 "batch {key} went out {waited:?} after failure {failures:?} of its target, \
@@ -143,6 +144,15 @@ impl BreakerModel {
         }
         open.probe = Some(key);
         Ok(())
+    }
+
+    /// The batch of an attempt that began with a creation is seen.
+    pub fn is_seen(&mut self, unseen: BatchKey, key: BatchKey) {
+        if let Some(probe) =
+            self.open.as_mut().and_then(|open| open.probe.as_mut()).filter(|probe| **probe == unseen)
+        {
+            *probe = key;
+        }
     }
 
     /// An attempt ended.

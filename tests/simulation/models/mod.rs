@@ -44,6 +44,15 @@ pub struct BatchId {
 }
 
 impl BatchId {
+    /// The id that a batch has until it is seen, in an attempt that began with a creation.
+    pub fn unseen(queue: usize, number: u64) -> Self {
+        BatchId { queue, key: BatchKey { first: u64::MAX, place: number } }
+    }
+
+    pub fn is_unseen(self) -> bool {
+        self.key.first == u64::MAX
+    }
+
     /// The numbers of the batch in the trace.
     pub fn numbers(self) -> [u64; 3] {
         [self.queue as u64, self.key.first, self.key.place]
@@ -61,4 +70,6 @@ pub struct Moment {
     /// Credentials were renewed in this run. A probe keeps its batch while it renews them, so a request may come
     /// later than its batch was taken.
     pub renewed: bool,
+    /// Creations may have to wait for their pace, which the service cannot see.
+    pub creations_paced: bool,
 }

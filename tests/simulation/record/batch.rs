@@ -19,9 +19,9 @@ pub struct BatchRecord {
     /// The request body, once it was sent and until the batch is final.
     pub body: Option<Bytes>,
     pub first_attempt_at: Instant,
+    /// The same if an attempt that began with a creation was one of this batch.
+    pub earliest_attempt_at: Instant,
     pub last_request_at: Instant,
-    /// The time of its last request, or of the last call that creates something for it.
-    pub last_call_at: Instant,
     pub last_answer_at: Option<Instant>,
     /// The longest wait that the last failure may have led to.
     pub max_wait: Duration,
@@ -91,8 +91,8 @@ impl BatchRecord {
             pieces,
             body: Some(body),
             first_attempt_at: now,
+            earliest_attempt_at: now,
             last_request_at: now,
-            last_call_at: now,
             last_answer_at: None,
             max_wait: Duration::ZERO,
             last_code: None,
@@ -135,7 +135,7 @@ impl BatchRecord {
     pub fn begin_request(&mut self, now: Instant) {
         let after_clock_error = matches!(self.state, BatchState::SendsAgain { after_clock_error: true });
         self.state = BatchState::InFlight { after_clock_error };
-        (self.last_request_at, self.last_call_at) = (now, now);
+        self.last_request_at = now;
     }
 
     /// Returns true if the request was repeated since the clock may have been wrong. Further requests are not.

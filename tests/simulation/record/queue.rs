@@ -7,7 +7,7 @@ use std::time::Duration;
 use cwl_sink::target::Queue;
 use tokio::time::Instant;
 
-use super::BatchRecord;
+use super::{BatchRecord, Halving};
 use crate::models::{BatchKey, BreakerModel};
 
 /// See the module.
@@ -24,7 +24,14 @@ pub struct QueueRecord {
     pub last_push_at: Option<Instant>,
     /// The timestamp of the last event that was pushed with one.
     pub last_timestamp_ms: Option<i64>,
-    pub created_at: Option<Instant>,
+    /// The stream or its group was not found, and may be created. The next attempt begins with that.
+    pub missing: bool,
+    /// The time of the first attempt that began with a creation, and whose batch was not known.
+    pub unseen_since: Option<Instant>,
+    /// The time of the last such attempt.
+    pub unseen_last: Option<Instant>,
+    /// Such an attempt may have been the last of its batch.
+    pub may_be_final_unseen: bool,
     pub pieces: Vec<usize>,
     pub batches: BTreeMap<BatchKey, BatchRecord>,
     /// The batches that are not final.
@@ -73,7 +80,10 @@ impl QueueRecord {
             is_healthy,
             last_push_at: None,
             last_timestamp_ms: None,
-            created_at: None,
+            missing: false,
+            unseen_since: None,
+            unseen_last: None,
+            may_be_final_unseen: false,
             pieces: Vec::new(),
             batches: BTreeMap::new(),
             unfinished: BTreeSet::new(),
@@ -93,7 +103,7 @@ impl QueueRecord {
 
     /// The engine has forgotten the target, so the next push begins with a new queue.
     pub fn forget(&mut self) {
-        (self.last_push_at, self.last_timestamp_ms, self.created_at) = (None, None, None);
+        (self.last_push_at, self.last_timestamp_ms, self.missing) = (None, None, false);
         (self.delivered_at, self.unknown_refusals) = (None, 0);
         (self.breaker, self.steadiness) = (BreakerModel::new(self.one_at_a_time), Steadiness::OnTrial);
     }
@@ -118,6 +128,17 @@ impl QueueRecord {
         let first =
             self.newest_sent.map_or(0, |newest| newest.first + self.batches[&newest].root.len() as u64);
         BatchKey { first, place: 0 }
+    }
+
+    /// The batch that certainly goes next. `None` if that cannot be told.
+    pub fn certain_next(&self) -> Option<BatchKey> {
+        let first = self.unfinished.first().filter(|_| self.one_at_a_time && !self.may_be_final_unseen)?;
+        let batch = &self.batches[first];
+        let is_certain = !batch.is_in_flight()
+            && !batch.may_be_given_up()
+            && !batch.is_set_aside
+            && batch.halving == Halving::No;
+        is_certain.then_some(*first)
     }
 
     /// Returns true if a batch was taken that was sent after the refusal of this one, so that the target is not at fault.

@@ -8,6 +8,11 @@ use crate::world::World;
 impl World {
     /// An attempt begins: checks that it may.
     pub fn check_attempt(&mut self, id: BatchId) -> Result<(), String> {
+        self.check_attempt_of(id, None)
+    }
+
+    /// An attempt begins, or the batch of an attempt is seen that began before as one with the id `unseen`.
+    pub fn check_attempt_of(&mut self, id: BatchId, unseen: Option<BatchId>) -> Result<(), String> {
         let now = self.tick();
         let config = &self.scenario.config;
         // A probe has its batch with it while it renews credentials, and the service cannot see that batch.
@@ -15,10 +20,14 @@ impl World {
         // Parts of a batch that was halved unsent may come after parts that belong behind them.
         let is_order_known = config.target_concurrency == 1 || !self.body_limit.is_known();
         let may_skip = self.may_drop_oldest(id.queue)
+            || self.record.queues[id.queue].may_be_final_unseen
             || now.closing
             || self.counts.renewals_panicked > 0
             || may_be_probing;
-        let endpoint = self.endpoint.request_begins(id, now);
+        let endpoint = match unseen {
+            Some(_) => Ok(()),
+            None => self.endpoint.request_begins(id, now),
+        };
         let record = &mut self.record;
         let queue = &mut record.queues[id.queue];
         let is_any_unsent = queue.pieces.iter().any(|piece| record.pieces[*piece].batch.is_none());
@@ -34,7 +43,7 @@ impl World {
         let of_batch = |what: String| format!("{name}, batch {}: {what}", id.key);
         kept.map_err(of_batch)?;
         endpoint.map_err(|what| format!("{name}: {what}"))?;
-        queue.in_flight += 1;
+        queue.in_flight += usize::from(unseen.is_none());
         if queue.in_flight > config.target_concurrency {
             return Err(of_batch(format!("{} requests of the target at once", queue.in_flight)));
         }
@@ -45,7 +54,11 @@ impl World {
             check_others_first(queue, id.key, is_any_unsent, now).map_err(of_batch)?;
         }
         queue.newest_sent = queue.newest_sent.max(Some(id.key));
-        queue.breaker.begins(id.key, now).map_err(|what| format!("{name}: {what}"))
+        match unseen {
+            Some(unseen) => queue.breaker.is_seen(unseen.key, id.key),
+            None => queue.breaker.begins(id.key, now).map_err(|what| format!("{name}: {what}"))?,
+        }
+        Ok(())
     }
 }
 

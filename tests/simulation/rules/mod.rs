@@ -38,8 +38,9 @@ impl World {
             self.report_if_broken(kept);
         }
         let now = self.tick();
-        let batch = BatchRecord::new(pieces, request.body.bytes.clone(), now.at);
+        let mut batch = BatchRecord::new(pieces, request.body.bytes.clone(), now.at);
         let queue = &mut self.record.queues[queue];
+        batch.earliest_attempt_at = queue.unseen_since.unwrap_or(now.at);
         queue.batches.insert(key, batch);
         queue.unfinished.insert(key);
         Ok(key)

@@ -9,21 +9,21 @@ use cwl_sink::service::{ApiError, Failure};
 use crate::faults::{BACKOFF_MAX, Meaning, meaning_of};
 use crate::models::{AttemptEnd, BatchId, CountedFailure, EndpointSign, OtherFailed, SLACK};
 use crate::record::{BatchState, FinalState, GivenUp, QueueRecord, Steadiness};
-use crate::world::{Creator, World};
+use crate::world::World;
 
 /// The time for which a throttled request may slow all targets. The slowest pace is one request in 2 s, and some
 /// seconds after the next answer the pace is faster than anything here.
 const PACED: Duration = Duration::from_secs(20);
-/// The time after a creation in which nothing is created again.
-const CREATED_REMEMBERED: Duration = Duration::from_secs(5);
 impl World {
     /// An attempt ended.
     pub fn attempt_ends(&mut self, id: BatchId, end: AttemptEnd, sign: EndpointSign) {
         let now = self.tick();
+        if id.is_unseen() {
+            return self.unseen_ends(id, end, sign);
+        }
         let is_endpoint_failure = matches!(sign, EndpointSign::Failed | EndpointSign::PerhapsAtFault);
         self.counts.endpoint_failures += u32::from(is_endpoint_failure);
-        let sent_at = self.record.batch(id).last_call_at;
-        self.endpoint.attempt_ends(id, sign, sent_at, now);
+        self.endpoint.attempt_ends(id, sign, self.sent_at(), now);
         // Parts of a batch that was halved unsent may wait before a batch that failed.
         let may_be_halved_unsent = self.body_limit.is_known() && self.scenario.config.target_concurrency > 1;
         let is_unclear = self.may_drop_oldest(id.queue)
@@ -44,6 +44,7 @@ impl World {
         let other_failed = match has_other_failed {
             true if is_unclear => OtherFailed::Perhaps,
             true => OtherFailed::Certainly,
+            false if queue.unseen_since.is_some() && !queue.one_at_a_time => OtherFailed::Perhaps,
             false => OtherFailed::No,
         };
         queue.breaker.ends(id.key, end, now, other_failed);
@@ -59,10 +60,25 @@ impl World {
             Failure::Answered | Failure::Unreadable => self.note_answer(id),
         }
         let queues = self.known_queues();
+        // A creation that is throttled was answered.
+        let is_throttled = meaning_of(error) == Meaning::Throttle;
+        let may_be_at_fault = !is_throttled && self.endpoint.may_be_at_fault(id.queue, queues);
+        let unavailable = match may_be_at_fault {
+            true => EndpointSign::PerhapsAtFault,
+            false if is_throttled => EndpointSign::Answered,
+            false => EndpointSign::Unavailable,
+        };
+        if id.is_unseen() {
+            return self.unseen_fails(id, meaning, unavailable);
+        }
+        let meaning = match meaning {
+            Meaning::Create if !self.may_create(id) => Meaning::Missing,
+            meaning => meaning,
+        };
         let queue = &self.record.queues[id.queue];
-        let was_created = queue.created_at.is_some_and(|at| now.at - at < CREATED_REMEMBERED);
         let backoff = match meaning {
             Meaning::Unavailable | Meaning::Throttle => Meaning::Unavailable,
+            Meaning::Missing => Meaning::Missing,
             _ => Meaning::Refused,
         };
         let wait = queue.breaker.next_wait(id.key, backoff);
@@ -81,30 +97,22 @@ impl World {
                 batch.state = BatchState::SendsAgain { after_clock_error: true };
             }
             Meaning::Pause => self.fails_with_endpoint(id),
-            Meaning::Create if self.scenario.config.create_log_stream && !was_created => {
-                self.begins_create(id)
-            }
+            Meaning::Create => self.begins_create(id),
             Meaning::Throttle => {
                 self.calls.paced_until = Some(now.at + PACED);
                 self.fails_unclearly(id, wait.max, EndpointSign::Answered);
             }
-            // A creation that is throttled was answered.
-            Meaning::Unavailable if meaning_of(error) == Meaning::Throttle => {
-                let may_be_final = self.note_retry(id, Some(wait.min), wait.max);
-                let counted = CountedFailure::Yes(backoff);
-                self.attempt_ends(id, AttemptEnd::Requeued { counted, may_be_final }, EndpointSign::Answered);
-            }
             // Others failed since the last answer, or there are few targets: then the endpoint may be at fault.
-            Meaning::Unavailable if self.endpoint.may_be_at_fault(id.queue, queues) => {
+            Meaning::Unavailable if may_be_at_fault => {
                 self.fails_with_endpoint_or_alone(id, wait.max);
             }
             Meaning::Unavailable => {
                 let may_be_final = self.note_retry(id, Some(wait.min), wait.max);
                 let counted = CountedFailure::Yes(backoff);
                 let end = AttemptEnd::Requeued { counted, may_be_final };
-                self.attempt_ends(id, end, EndpointSign::Unavailable);
+                self.attempt_ends(id, end, unavailable);
             }
-            Meaning::Create | Meaning::Refused => {
+            Meaning::Missing | Meaning::Refused => {
                 let may_be_final = self.note_retry(id, Some(wait.min), wait.max);
                 let counted = CountedFailure::Yes(backoff);
                 self.attempt_ends(id, AttemptEnd::Requeued { counted, may_be_final }, EndpointSign::Answered);
@@ -120,16 +128,12 @@ impl World {
     }
 
     /// A request was answered.
-    pub(super) fn note_answer(&mut self, id: BatchId) {
-        let now = self.tick();
-        let batch = self.record.batch(id);
-        let (latency, bytes) = (now.at - batch.last_request_at, batch.body.as_ref().map_or(0, Bytes::len));
-        let is_creating = self.is_creating(id);
-        self.calls.note_rate(bytes, latency);
+    pub fn note_answer(&mut self, id: BatchId) {
+        let latency = self.tick().at - self.sent_at();
+        let body = self.record.queues[id.queue].batches.get(&id.key).and_then(|batch| batch.body.as_ref());
+        self.calls.note_rate(body.map_or(0, Bytes::len), latency);
         let slow_after = self.scenario.config.slow_after;
         self.record.queues[id.queue].steadiness = match latency {
-            // The times of the calls that create something are not known here.
-            _ if is_creating => Steadiness::Unknown,
             _ if latency + SLACK < slow_after => Steadiness::Steady,
             _ if latency > slow_after + SLACK => Steadiness::OnTrial,
             _ => Steadiness::Unknown,
@@ -138,20 +142,14 @@ impl World {
 
     /// A request was waited for in vain. A short wait shows nothing.
     fn note_silence(&mut self, id: BatchId) {
-        let waited = self.tick().at - self.record.batch(id).last_request_at;
-        let is_creating = self.is_creating(id);
+        let waited = self.tick().at - self.sent_at();
         let slow_after = self.scenario.config.slow_after;
         let steadiness = &mut self.record.queues[id.queue].steadiness;
         *steadiness = match waited {
-            _ if is_creating => Steadiness::Unknown,
             _ if waited + SLACK < slow_after => *steadiness,
             _ if waited > slow_after + SLACK => Steadiness::OnTrial,
             _ => Steadiness::Unknown,
         };
-    }
-
-    fn is_creating(&self, id: BatchId) -> bool {
-        self.resources.creators.values().any(|creator| creator.batch == id)
     }
 
     /// An attempt was cut short to make room for others. That is nobody's fault.
@@ -185,17 +183,11 @@ impl World {
         self.fails_unclearly(id, max_wait.max(BACKOFF_MAX), EndpointSign::PerhapsAtFault);
     }
 
-    /// The attempt creates the group or the stream, or waits for another attempt that creates in the group.
-    fn begins_create(&mut self, id: BatchId) {
-        let group = self.record.queues[id.queue].group.clone();
-        if self.resources.creators.contains_key(&group) {
-            let end = AttemptEnd::Requeued { counted: CountedFailure::No, may_be_final: false };
-            return self.attempt_ends(id, end, EndpointSign::Answered);
-        }
-        let now = self.tick();
-        let sent_at = self.record.batch(id).last_call_at;
-        self.endpoint.attempt_ends(id, EndpointSign::Answered, sent_at, now);
-        self.resources.creators.insert(group, Creator { batch: id, group_created: false });
+    /// The creation of the stream was throttled: the queue waits for the pace of creations.
+    pub(super) fn attempt_is_throttled(&mut self, id: BatchId) {
+        let may_be_final = !id.is_unseen() && self.note_retry(id, Some(Duration::ZERO), Duration::ZERO);
+        let end = AttemptEnd::Requeued { counted: CountedFailure::No, may_be_final };
+        self.attempt_ends(id, end, EndpointSign::Answered);
     }
 
     /// Notes that a batch is tried again after a wait between `min` and `max`. It is given up if that is too late;
@@ -204,11 +196,11 @@ impl World {
         let now = self.tick();
         let max_age = self.scenario.config.retry_max_age;
         let batch = self.record.batch_mut(id);
-        let latest = batch.first_attempt_at + max_age;
+        let (latest, latest_unseen) = (batch.first_attempt_at + max_age, batch.earliest_attempt_at + max_age);
         batch.max_wait = max;
         batch.given_up = if min.is_some_and(|min| now.at + min > latest) {
             GivenUp::Certainly
-        } else if now.closing || now.at + max > latest {
+        } else if now.closing || now.at + max > latest_unseen {
             GivenUp::Perhaps
         } else {
             GivenUp::No

@@ -1,14 +1,19 @@
-//! The creation of groups and streams.
+//! The creation of groups and streams, and the retention of groups.
 
 use std::time::Duration;
 
-use cwl_sink::service::ApiError;
-use tokio::time::Instant;
+use cwl_sink::schedule::service_errors::may_be_clock;
+use cwl_sink::service::{ApiError, Failure};
+use tokio::task;
 
 use crate::faults::{self, Meaning, meaning_of};
 use crate::models::BatchId;
-use crate::record::BatchState;
-use crate::world::{FaultMode, World};
+use crate::record::{BatchState, Steadiness};
+use crate::scenario::pick;
+use crate::world::{FaultMode, NextCall, World};
+
+/// The time for which a throttled creation may slow others.
+const PACED: Duration = Duration::from_secs(60);
 
 /// A call that creates something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,33 +27,66 @@ pub enum CreateCall {
 /// A creation that gets this answer after this time.
 pub struct PendingCreate {
     pub number: u64,
-    /// The batch whose attempt creates.
-    pub batch: BatchId,
-    /// `None`: the call panics.
-    pub answer: Option<Result<(), ApiError>>,
+    /// The batch whose attempt creates. `None` for a retention, which no attempt sets.
+    pub batch: Option<BatchId>,
+    pub outcome: CreateOutcome,
     pub delay: Duration,
 }
 
+/// The outcome of a creation.
+pub enum CreateOutcome {
+    /// The service answers, and does it if the answer is no error.
+    Answer(Result<(), ApiError>),
+    /// The service does it, if it can be done, and this error is all that arrives.
+    AnswerLost(ApiError),
+    /// The call panics.
+    Panic,
+}
+
 impl World {
-    /// A creation begins. `None` if nothing was missing.
+    /// A creation begins. `None` if it must not.
     pub fn create_begins(&mut self, call: CreateCall, group: &str, stream: &str) -> Option<PendingCreate> {
-        self.tick();
-        self.note("create", &[call == CreateCall::Stream].map(u64::from));
-        self.check_memory();
-        let Some(creator) = self.resources.creators.get(group) else {
-            self.report_broken(format!(
-                "{call:?} of {group}/{stream} was asked for, but nothing was missing there"
-            ));
-            return None;
+        let task = task::id();
+        let next = match call {
+            CreateCall::Stream => NextCall::Stream,
+            CreateCall::Group => NextCall::Group,
+            CreateCall::Retention(days) => return self.retention_begins(group, days),
         };
-        let batch = creator.batch;
-        let now = self.tick().at;
-        self.record.batch_mut(batch).last_call_at = now;
-        let steadiness = self.record.batch(batch).steadiness;
+        let is_expected = self.take_expected_call(task, next);
+        self.tick();
+        self.note("create", &[u64::from(call == CreateCall::Stream)]);
+        self.check_memory();
+        if !is_expected {
+            let kept = match call {
+                CreateCall::Stream => self.begins_with_create(task, group, stream),
+                _ => Err(format!("the group {group} was created, and no stream was found missing before")),
+            };
+            self.report_if_broken(kept);
+        }
+        let batch = *self.creations.batches.get(&task)?;
+        let steadiness = match batch.is_unseen() {
+            true => Steadiness::Unknown,
+            false => self.record.batch(batch).steadiness,
+        };
+        self.note_sent();
         let number = self.call_begins(Some(batch.queue), steadiness, 0);
         let latency = self.latency();
-        let (answer, delay) = self.decide_create(call, group, stream, batch, latency);
-        Some(PendingCreate { number, batch, answer, delay })
+        let (outcome, delay) = self.decide_create(call, group, stream, batch.queue, latency);
+        Some(PendingCreate { number, batch: Some(batch), outcome, delay })
+    }
+
+    /// Only a group that the engine created gets its retention.
+    fn retention_begins(&mut self, group: &str, days: u32) -> Option<PendingCreate> {
+        self.tick();
+        self.note("retention", &[u64::from(days)]);
+        if !self.creations.own_groups.contains(group) || self.scenario.config.retention_days != Some(days) {
+            self.report_broken(format!("the retention of {group} was set to {days}, and is not owed"));
+            return None;
+        }
+        let queue = self.record.queues.iter().position(|queue| queue.group == group)?;
+        let latency = self.latency();
+        let (outcome, delay) = self.decide_create(CreateCall::Retention(days), group, "", queue, latency);
+        Some(PendingCreate { number: 0, batch: None, outcome, delay })
     }
 
     fn decide_create(
@@ -56,24 +94,36 @@ impl World {
         call: CreateCall,
         group: &str,
         stream: &str,
-        batch: BatchId,
+        queue: usize,
         latency: Duration,
-    ) -> (Option<Result<(), ApiError>>, Duration) {
+    ) -> (CreateOutcome, Duration) {
+        use CreateOutcome::{Answer, AnswerLost, Panic};
+        let is_group = call == CreateCall::Group && !self.faults.healed && self.scenario.fault_percent > 0;
+        if is_group && self.rng.u32(..6) == 0 {
+            // Another process is faster.
+            self.resources.groups.entry(group.into()).or_default();
+        }
         let without_fault = self.create_without_fault(call, group, stream);
-        match (self.endpoint_fault(), self.faults.mode_of(batch.queue)) {
-            (Some(fault), _) => (Some(Err(self.faults.errors[fault].clone())), latency),
+        match (self.endpoint_fault(), self.faults.mode_of(queue)) {
+            (Some(fault), _) => (Answer(Err(self.faults.errors[fault].clone())), latency),
             (None, FaultMode::Failing(percent, _)) if self.rng.u32(..100) < percent / 2 => {
                 let fault = self.any_fault();
                 let error = &self.faults.errors[fault];
                 // A creation is never answered with "taken already".
                 let is_answer = meaning_of(error) != Meaning::Delivered;
-                (Some(if is_answer { Err(error.clone()) } else { without_fault }), latency)
+                (Answer(if is_answer { Err(error.clone()) } else { without_fault }), latency)
+            }
+            (None, FaultMode::LosingAnswers(percent)) if self.rng.u32(..100) < percent / 2 => {
+                (AnswerLost(pick(&mut self.rng, &faults::answer_lost()).clone()), latency)
+            }
+            _ if is_group && self.rng.u32(..4) == 0 => {
+                (AnswerLost(pick(&mut self.rng, &faults::answer_lost()).clone()), latency)
             }
             (None, FaultMode::Hanging(percent)) if self.rng.u32(..100) < percent / 2 => {
-                (Some(Err(faults::timed_out())), self.scenario.config.request_timeout)
+                (Answer(Err(faults::timed_out())), self.scenario.config.request_timeout)
             }
-            (None, FaultMode::Panicking(percent)) if self.rng.u32(..100) < percent / 4 => (None, latency),
-            _ => (Some(without_fault), latency),
+            (None, FaultMode::Panicking(percent)) if self.rng.u32(..100) < percent / 4 => (Panic, latency),
+            _ => (Answer(without_fault), latency),
         }
     }
 
@@ -88,53 +138,150 @@ impl World {
         }
     }
 
+    /// The service does what the call asks for.
+    fn create(&mut self, call: CreateCall, group: &str, stream: &str) {
+        let resources = &mut self.resources;
+        match call {
+            CreateCall::Stream => drop(resources.streams.insert((group.into(), stream.into()))),
+            CreateCall::Group => drop(resources.groups.insert(group.into(), None)),
+            CreateCall::Retention(days) => drop(resources.groups.insert(group.into(), Some(days))),
+        }
+    }
+
     /// The answer to a creation goes out.
     pub fn create_ends(
         &mut self,
         call: CreateCall,
         group: &str,
         stream: &str,
-        answer: Result<(), ApiError>,
+        outcome: CreateOutcome,
     ) -> Result<(), ApiError> {
-        let now = self.tick();
-        let meaning = answer.as_ref().err().map_or(99, |error| meaning_of(error) as u64);
-        self.note("create answer", &[meaning]);
-        let resources = &mut self.resources;
-        let Some(creator) = resources.creators.get_mut(group) else { return answer };
+        self.tick();
+        let answer = match outcome {
+            // Another call may have done it meanwhile.
+            CreateOutcome::Answer(Ok(())) => self.create_without_fault(call, group, stream),
+            CreateOutcome::Answer(error) => error,
+            CreateOutcome::AnswerLost(error) => {
+                if self.create_without_fault(call, group, stream).is_ok() {
+                    self.create(call, group, stream);
+                }
+                Err(error)
+            }
+            CreateOutcome::Panic => unreachable!("the call has panicked"),
+        };
         if answer.is_ok() {
-            match call {
-                CreateCall::Stream => drop(resources.streams.insert((group.into(), stream.into()))),
-                CreateCall::Group => drop(resources.groups.insert(group.into(), None)),
-                CreateCall::Retention(days) => drop(resources.groups.insert(group.into(), Some(days))),
-            }
+            self.create(call, group, stream);
         }
-        let exists_now = answer.as_ref().err().is_none_or(|error| *error == faults::exists());
-        match (call, &answer) {
-            (CreateCall::Retention(_), _) => {}
-            (CreateCall::Group, _) if exists_now => creator.group_created = true,
-            (CreateCall::Stream, _) if exists_now => {
-                let batch = creator.batch;
-                resources.creators.remove(group);
-                self.target_is_created(batch, now.at);
-            }
-            // The group is missing too, and is created next.
-            (CreateCall::Stream, Err(error))
-                if error.is("ResourceNotFoundException")
-                    && self.scenario.config.create_log_group
-                    && !creator.group_created => {}
-            (_, Err(error)) => {
-                let batch = creator.batch;
-                resources.creators.remove(group);
-                self.attempt_fails(batch, meaning_of_failed_create(error), error);
-            }
-            (_, Ok(())) => {}
+        match call {
+            CreateCall::Stream => self.stream_create_ends(group, &answer),
+            CreateCall::Group => self.group_create_ends(group, &answer),
+            CreateCall::Retention(_) => {}
         }
         answer
     }
 
-    fn target_is_created(&mut self, batch: BatchId, now: Instant) {
-        self.record.queues[batch.queue].created_at = Some(now);
-        self.record.batch_mut(batch).state = BatchState::SendsAgain { after_clock_error: false };
+    fn stream_create_ends(&mut self, group: &str, answer: &Result<(), ApiError>) {
+        let now = self.tick();
+        let task = task::id();
+        let Some(id) = self.creations.batches.get(&task).copied() else { return };
+        match answer {
+            Err(error) if *error != faults::exists() => match meaning_of(error) {
+                Meaning::Create
+                    if self.scenario.config.create_log_group
+                        && !self.creations.created_group.contains(&task) =>
+                {
+                    self.is_answered(id);
+                    if self.creations.groups_out.contains_key(group) {
+                        self.creations.batches.remove(&task);
+                        return self.attempt_parks(id);
+                    }
+                    let refused =
+                        self.creations.refused_groups.get(group).filter(|(_, until, _)| now.at < *until);
+                    if let Some((error, ..)) = refused.cloned() {
+                        return self.create_fails(task, &error);
+                    }
+                    self.creations.groups_out.insert(group.into(), task);
+                    self.creations.expected = Some((task, NextCall::Group));
+                }
+                Meaning::Throttle => {
+                    self.creations.paced_until = Some(now.at + PACED);
+                    self.counts.endpoint_failures += 1;
+                    self.creations.batches.remove(&task);
+                    self.attempt_is_throttled(id);
+                }
+                Meaning::Pause if self.endpoint.was_probe(id) && self.repeats_for_clock(task, error) => {
+                    self.creations.expected = Some((task, NextCall::Stream));
+                }
+                _ => self.create_fails(task, error),
+            },
+            _ => {
+                self.is_answered(id);
+                self.record.queues[id.queue].missing = false;
+                self.creations.created.insert(task);
+                self.creations.expected = Some((task, NextCall::Put));
+                if !id.is_unseen() {
+                    self.record.batch_mut(id).state = BatchState::SendsAgain { after_clock_error: false };
+                }
+                self.creations.refused_groups.remove(group);
+                if self.creations.unknown_groups.remove(group) {
+                    self.creations.own_groups.insert(group.into());
+                }
+            }
+        }
+    }
+
+    /// A probe that fails because of the clock is sent once more.
+    fn repeats_for_clock(&mut self, task: task::Id, error: &ApiError) -> bool {
+        may_be_clock(error) && self.creations.repeated.insert(task)
+    }
+
+    fn group_create_ends(&mut self, group: &str, answer: &Result<(), ApiError>) {
+        let now = self.tick();
+        let task = task::id();
+        self.creations.groups_out.remove(group);
+        let Some(id) = self.creations.batches.get(&task).copied() else { return };
+        match answer {
+            Err(error) if *error != faults::exists() => {
+                if faults::may_be_done(error) {
+                    self.creations.unknown_groups.insert(group.into());
+                }
+                let is_retried = matches!(meaning_of(error), Meaning::Refused | Meaning::Unavailable);
+                if is_retried && error.failure == Failure::Answered {
+                    let refusals = self.creations.refused_groups.get(group).map_or(0, |refused| refused.2);
+                    let until = now.at + Duration::from_millis(Meaning::Missing.wait_ms(refusals));
+                    let refused = (error.clone(), until, refusals + 1);
+                    self.creations.refused_groups.insert(group.into(), refused);
+                }
+                self.create_fails(task, error);
+            }
+            answer => {
+                self.creations.created_group.insert(task);
+                self.creations.refused_groups.remove(group);
+                let was_unknown = self.creations.unknown_groups.remove(group);
+                if was_unknown || answer.is_ok() {
+                    self.creations.own_groups.insert(group.into());
+                }
+                self.is_answered(id);
+                self.creations.expected = Some((task, NextCall::Stream));
+            }
+        }
+    }
+
+    fn create_fails(&mut self, task: task::Id, error: &ApiError) {
+        if let Some(id) = self.creations.batches.remove(&task) {
+            self.attempt_fails(id, meaning_of_failed_create(error), error);
+        }
+    }
+
+    /// A creation was cancelled or cut off. The service may have done it.
+    pub fn create_is_lost(&mut self, task: task::Id) {
+        self.creations.batches.remove(&task);
+        let groups = self.creations.groups_out.iter();
+        let lost: Vec<_> = groups.filter(|(_, by)| **by == task).map(|(group, _)| group.clone()).collect();
+        for group in lost {
+            self.creations.groups_out.remove(&group);
+            self.creations.unknown_groups.insert(group);
+        }
     }
 }
 
@@ -142,9 +289,8 @@ impl World {
 /// creations have a quota of their own.
 fn meaning_of_failed_create(error: &ApiError) -> Meaning {
     match meaning_of(error) {
-        Meaning::Create | Meaning::RefusedContent | Meaning::TooLarge | Meaning::UnknownRefusal => {
-            Meaning::Refused
-        }
+        Meaning::Create => Meaning::Missing,
+        Meaning::RefusedContent | Meaning::TooLarge | Meaning::UnknownRefusal => Meaning::Refused,
         Meaning::Throttle => Meaning::Unavailable,
         meaning => meaning,
     }

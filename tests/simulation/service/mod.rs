@@ -6,11 +6,13 @@ mod create;
 mod credentials;
 mod put;
 mod refusal;
+mod unseen;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cwl_sink::service::{Answer, ApiError, LogsApi, NewGroup, PutLogEvents, RejectedEvents};
+use tokio::task;
 use tokio::time::sleep;
 
 use crate::faults;
@@ -19,7 +21,7 @@ use crate::record::FinalState;
 use crate::world::World;
 
 use answer::PutAnswer;
-use create::{CreateCall, PendingCreate};
+use create::{CreateCall, CreateOutcome, PendingCreate};
 use credentials::PendingRenewal;
 use put::PendingPut;
 
@@ -41,7 +43,8 @@ struct CallGuard {
 #[derive(Clone, Copy)]
 enum CallKind {
     Put(BatchId),
-    Create(BatchId),
+    Create(BatchId, task::Id),
+    Retention,
     Renewal,
 }
 
@@ -63,14 +66,17 @@ impl SimulatedService {
 
     async fn create(&self, call: CreateCall, group: &str, stream: &str) -> Result<(), ApiError> {
         let pending = self.world().create_begins(call, group, stream);
-        let Some(PendingCreate { number, batch, answer, delay }) = pending else {
+        let Some(PendingCreate { number, batch, outcome, delay }) = pending else {
             return Self::answer_after_failure().await;
         };
-        let guard = self.guard(number, CallKind::Create(batch));
+        let kind = batch.map_or(CallKind::Retention, |batch| CallKind::Create(batch, task::id()));
+        let guard = self.guard(number, kind);
         sleep(delay).await;
-        let Some(answer) = answer else { std::panic::panic_any(SimulatedPanic) };
+        if matches!(outcome, CreateOutcome::Panic) {
+            std::panic::panic_any(SimulatedPanic);
+        }
         guard.finish();
-        self.world().create_ends(call, group, stream, answer)
+        self.world().create_ends(call, group, stream, outcome)
     }
 }
 
@@ -86,20 +92,22 @@ impl Drop for CallGuard {
         let now = world.tick();
         world.calls.end(self.number);
         let Some(kind) = self.kind else { return };
+        if let CallKind::Create(_, task) = kind {
+            world.create_is_lost(task);
+        }
         match kind {
             // The engine cut the request short, to make room for others.
-            CallKind::Put(batch) | CallKind::Create(batch)
+            CallKind::Put(batch) | CallKind::Create(batch, _)
                 if !world.shutdown.is_stopped && !std::thread::panicking() =>
             {
                 world.note("cut short", &batch.numbers());
                 world.attempt_is_cut_short(batch);
-                world.resources.creators.retain(|_, creator| creator.batch != batch);
             }
-            CallKind::Put(batch) | CallKind::Create(batch) => {
+            CallKind::Put(batch) | CallKind::Create(batch, _) => {
                 world.note("cut", &batch.numbers());
-                world.resources.creators.retain(|_, creator| creator.batch != batch);
                 world.attempt_ends(batch, AttemptEnd::Final(FinalState::CutOff), EndpointSign::CutOff);
             }
+            CallKind::Retention => {}
             CallKind::Renewal => {
                 world.counts.renewals_panicked += 1;
                 world.batch_is_lost_in_renewal(true);

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use cwl_sink::service::{ApiError, PutLogEvents, RejectedEvents};
 
+use tokio::task;
+
 use super::answer::PutAnswer;
 use crate::faults::{Meaning, meaning_of};
 use crate::models::{AttemptEnd, BatchId, BatchKey, EndpointSign};
 use crate::record::{BatchState, FinalState, Halving};
 use crate::rules::age::refusal_at;
-use crate::world::World;
+use crate::world::{NextCall, World};
 
 /// A request that gets this answer after this time.
 pub struct PendingPut {
@@ -22,6 +24,9 @@ pub struct PendingPut {
 impl World {
     /// A request comes in. `None` if it breaks a promise in such a way that it cannot be answered.
     pub fn put_begins(&mut self, request: &PutLogEvents<'_>) -> Option<PendingPut> {
+        let task = task::id();
+        self.take_expected_call(task, NextCall::Put);
+        let unseen = self.creations.batches.remove(&task).filter(|created| created.is_unseen());
         let now = self.tick();
         self.check_memory();
         let batch = match self.find_batch(request) {
@@ -34,13 +39,21 @@ impl World {
         let body_bytes = request.body.bytes.len();
         self.note("put", &[&batch.numbers()[..], &[body_bytes as u64]].concat());
         if !matches!(self.record.batch(batch).state, BatchState::SendsAgain { .. }) {
-            let kept = self.check_body_limit(batch, body_bytes).and_then(|()| self.check_attempt(batch));
+            let kept =
+                self.check_body_limit(batch, body_bytes).and_then(|()| self.check_attempt_of(batch, unseen));
+            self.report_if_broken(kept);
+            let queue = &self.record.queues[batch.queue];
+            let kept = match queue.missing && unseen.is_none() {
+                true => Err(format!("{}: a batch was sent though the target is missing", queue.name())),
+                false => Ok(()),
+            };
             self.report_if_broken(kept);
             self.record.batch_mut(batch).halving = Halving::No;
             self.record.batch_mut(batch).steadiness = self.record.queues[batch.queue].steadiness;
         }
         let steadiness = self.record.batch(batch).steadiness;
         let number = self.call_begins(Some(batch.queue), steadiness, body_bytes);
+        self.note_sent();
         self.record.batch_mut(batch).begin_request(now.at);
         let (answer, delay) = self.decide_answer(batch);
         Some(PendingPut { number, batch, answer, delay })

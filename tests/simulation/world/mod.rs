@@ -2,6 +2,7 @@
 //! promise that the engine broke.
 
 mod clock;
+mod creations;
 mod faults;
 mod memory;
 mod slots;
@@ -14,14 +15,16 @@ use cwl_sink::config::WhenFull;
 use cwl_sink::engine::Engine;
 use tokio::time::Instant;
 
-use crate::models::{BatchId, BodyLimitModel, EndpointModel, Moment};
+use crate::models::{BodyLimitModel, EndpointModel, Moment};
 use crate::record::{QueueRecord, Record, Steadiness};
 use crate::scenario::Scenario;
 
 pub use clock::HostClock;
+pub use creations::NextCall;
 pub use faults::FaultMode;
 
 use clock::START_MS;
+use creations::Creations;
 use faults::Faults;
 use slots::Calls;
 
@@ -35,6 +38,7 @@ pub struct World {
     pub endpoint: EndpointModel,
     pub body_limit: BodyLimitModel,
     pub calls: Calls,
+    pub creations: Creations,
     pub counts: Counts,
     pub shutdown: Shutdown,
     pub engine: Weak<Engine>,
@@ -54,15 +58,6 @@ pub struct Resources {
     pub groups: BTreeMap<String, Option<u32>>,
     /// The streams that exist, as group and stream.
     pub streams: BTreeSet<(String, String)>,
-    /// The batch whose attempt is creating in each group.
-    pub creators: BTreeMap<String, Creator>,
-}
-
-/// A batch whose attempt creates its group or stream.
-#[derive(Clone, Copy, Debug)]
-pub struct Creator {
-    pub batch: BatchId,
-    pub group_created: bool,
 }
 
 /// Counts of what happened in the run. Some promises are less exact after that.
@@ -119,6 +114,7 @@ impl World {
             endpoint: EndpointModel::new(scenario.config.slow_after),
             body_limit: BodyLimitModel::default(),
             calls: Calls::new(scenario.config.concurrency),
+            creations: Creations::default(),
             record,
             rng,
             resources,
@@ -169,6 +165,7 @@ impl World {
 
     /// Brings the accounts of time up to now.
     pub fn tick(&mut self) -> Moment {
+        self.resolve_expected_call();
         // When the engine is stopped, the runtime goes away, and with it its time.
         let at = if self.shutdown.is_stopped { self.last_tick } else { Instant::now() };
         let passed = at - self.last_tick;
@@ -198,6 +195,7 @@ impl World {
             blocked: self.blocked,
             closing: self.shutdown.closed_at.is_some(),
             renewed: self.counts.renewals > 0,
+            creations_paced: self.creations.paced_until.is_some_and(|until| until > at),
         }
     }
 
