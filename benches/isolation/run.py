@@ -23,7 +23,7 @@ from machine import machine, write_results
 from measure import ROOT, WARM_UP_SECONDS, Times, measure
 from scenarios import CONCURRENCY, HEALTHY, HEALTHY_EVENTS_PER_SECOND, SCENARIOS
 from table import HEADER, LEGEND, repeats_text, row
-from verdict import broken_off, compare
+from verdict import broken_off, compare, rank
 
 ATTEMPTS = 2
 SECONDS_MIN = 20  # the limits are meant for runs of at least this length
@@ -70,12 +70,6 @@ def repeat_scenario(scenario, options):
     }
     print(f"{scenario.name}: {repeats_text(summary)}", flush=True)
     return worst | {"repeats": summary}
-
-
-def rank(entry):
-    """Orders entries from the worst to the best: broken off, missed, void, met; then the higher p99 first."""
-    p99 = entry["own"]["p99_ms"] or 0 if "own" in entry else 0
-    return entry["pass"], "own" in entry, not entry["reasons"], -p99
 
 
 def option_pair(text):

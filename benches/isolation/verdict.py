@@ -137,6 +137,12 @@ def broken_off(error):
     return dict.fromkeys(names) | {"void": [], "reasons": [str(error)], "pass": False}
 
 
+def rank(entry):
+    """Orders entries from the worst to the best: broken off, missed, void, met; then the higher p99 first."""
+    p99 = entry["own"]["p99_ms"] or 0 if "own" in entry else 0
+    return entry["pass"], "own" in entry, not entry["reasons"], -p99
+
+
 def throttle_figures(scenario, run, times, _baseline):
     elapsed = run.end.at - run.settled.at
     used, throttled = figures.quota(run.settled.puts, run.end.puts, elapsed, QUOTA_PER_SECOND)

@@ -12,7 +12,6 @@ import table
 import verdict
 from isolation_runs import count, event, load, run, statistics, steady
 from measure import Times
-from run import rank
 from scenarios import SCENARIOS, Load, Scenario
 
 TIMES = Times(faults=0, begin=2, end=6)
@@ -235,4 +234,4 @@ def test_every_kind_of_scenario_has_limits_and_the_worst_run_counts():
     assert {kind for scenario in SCENARIOS.values() for kind in scenario.kinds} == set(limits.BY_KIND)
     met, slower, missed = judge(run(steady(0, 7))), judge(run(steady(0, 7, latency=0.21))), judge(run(steady(0, 7, 9)))
     broken = verdict.broken_off(RuntimeError("ended"))
-    assert sorted([met, slower, missed, broken], key=rank) == [broken, missed, slower, met]
+    assert sorted([met, slower, missed, broken], key=verdict.rank) == [broken, missed, slower, met]
