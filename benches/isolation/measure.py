@@ -70,6 +70,7 @@ class Count:
     groups: dict
     operations: dict = dataclasses.field(default_factory=dict)
     body_bytes_read: int = 0
+    closed_idle: int = 0  # connections that the endpoint closed because they were idle
 
     def operation(self, name, since):
         """Returns the requests of an operation and its errors since an earlier count."""
@@ -177,7 +178,14 @@ def follow(host, local, loads, rules, times, created):
 def count(local):
     stats = local.control("GET", "stats")
     operations = stats["operations"]
-    return Count(time.monotonic(), operations["PutLogEvents"], stats["groups"], operations, stats["body_bytes_read"])
+    return Count(
+        at=time.monotonic(),
+        puts=operations["PutLogEvents"],
+        groups=stats["groups"],
+        operations=operations,
+        body_bytes_read=stats["body_bytes_read"],
+        closed_idle=stats["connections"]["closed_idle"],
+    )
 
 
 class Host:

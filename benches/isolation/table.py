@@ -40,6 +40,8 @@ def details(entry):
         texts.append(f"caught up {seconds(entry['caught_up_s'])}")
     if "goodput" in entry:
         texts.append(f"goodput {entry['goodput']:.2f}, each byte uploaded {number(entry['uploads'], '.2f')} times")
+    if "closed_idle" in entry:
+        texts.append(f"{entry['closed_idle']} connections closed by the endpoint")
     if "puts_per_stream" in entry:
         texts.append(
             f"a stream: {entry['puts_per_stream']:.2f} PutLogEvents, {entry['creates_per_stream']:.2f} CreateLogStream "

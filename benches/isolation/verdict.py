@@ -190,7 +190,12 @@ def uplink_figures(_scenario, run, _times, _baseline):
     }
 
 
+def idle_close_figures(_scenario, run, _times, _baseline):
+    return {"closed_idle": run.last.closed_idle - run.created.closed_idle}
+
+
 FIGURES_BY_KIND = {
+    "idle_close": idle_close_figures,
     "throttle": throttle_figures,
     "outage": outage_figures,
     "all_slow": all_slow_figures,

@@ -208,6 +208,7 @@ async fn serve_http(
         result = &mut served => return Ok(result?),
         () = idle_too_long(server, connection) => {}
     }
+    server.connections_closed_idle.fetch_add(1, Ordering::Relaxed);
     // The connection is between two requests, so this closes it at once. What the client sends from now on is answered
     // by an RST.
     served.as_mut().graceful_shutdown();

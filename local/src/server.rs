@@ -49,6 +49,8 @@ pub(crate) struct Server {
     pub connections_accepted: AtomicU64,
     /// Connections open now.
     pub connections_open: AtomicU64,
+    /// Connections closed so far because they were idle.
+    pub connections_closed_idle: AtomicU64,
     /// Bytes of request bodies read so far, also of requests that the client broke off.
     pub body_bytes_read: AtomicU64,
     /// Requests that have begun and have no response yet.
@@ -75,6 +77,7 @@ impl Server {
             changed: Condvar::new(),
             connections_accepted: AtomicU64::new(0),
             connections_open: AtomicU64::new(0),
+            connections_closed_idle: AtomicU64::new(0),
             body_bytes_read: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             in_flight_peak: AtomicU64::new(0),

@@ -6,6 +6,7 @@ use std::num::NonZeroU64;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use socket2::SockRef;
 
 use super::client::{Client, TIMEOUT, batch};
@@ -38,6 +39,8 @@ fn an_idle_connection_is_closed_in_order_when_its_time_is_over() {
     let earliest = IDLE.checked_sub(Duration::from_millis(5)).unwrap();
     assert!((earliest..IDLE + LATE).contains(&took), "closed {took:?} after the answer");
     assert!(local.wait_until(TIMEOUT, |local| local.connections_open() == 0));
+    let stats = Client::connect(local.addr()).unwrap().control("GET", "/_local/stats", "").unwrap().json();
+    assert_eq!(stats["connections"], json!({"accepted": 2, "open": 1, "closed_idle": 1}));
 }
 
 #[test]
