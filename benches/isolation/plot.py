@@ -120,9 +120,9 @@ def picture(results):
     healthy = results["healthy"]
     figure.suptitle(
         f"Delivery latency of {healthy['targets']} healthy targets, {healthy['events_per_s']:,} events/s in all, "
-        f"concurrency {results['concurrency']}\n"
-        "99th percentile of push to delivered, by half seconds of the push; grey: the healthy baseline of the same "
-        "run; shaded: warm-up. Some scenarios have fewer events or more concurrency, see scenarios.py",
+        f"concurrency {results['concurrency']}, unless scenarios.py says otherwise\n"
+        "99th percentile of push to delivered, by half seconds of the push\n"
+        "grey line: the healthy baseline of the same run; shaded: warm-up",
         fontsize=10,
     )
     return figure
