@@ -3,6 +3,7 @@
 Both processes are ended here, by their ids, in every case. Every wait has a time-out.
 """
 
+import collections
 import contextlib
 import dataclasses
 import json
@@ -96,7 +97,7 @@ class Run:
     host: dict
     before_shutdown: dict  # the statistics at the end of the pushing
     faults_fired: int
-    requests_by_load: list  # from the host's start to the end of its pushing
+    requests_by_load: list  # from the host's start to the end of its pushing; None if not known
     created: Count  # before the host started
     begin: Count
     settled: Count
@@ -164,7 +165,7 @@ def follow(host, local, loads, rules, times, created):
         host=totals,
         before_shutdown=before_shutdown,
         faults_fired=fired,
-        requests_by_load=[pushed.requests(load.groups()) - created.requests(load.groups()) for load in loads],
+        requests_by_load=requests_by_load(loads, created, pushed),
         created=created,
         begin=begin,
         settled=settled,
@@ -173,6 +174,15 @@ def follow(host, local, loads, rules, times, created):
         last=last,
         cores=cores,
     )
+
+
+def requests_by_load(loads, before, after):
+    """Counts the requests of each load; None for loads that share a group, because the endpoint counts by group."""
+    shared = collections.Counter(load.prefix for load in loads)
+    return [
+        after.requests(load.groups()) - before.requests(load.groups()) if shared[load.prefix] == 1 else None
+        for load in loads
+    ]
 
 
 def count(local):

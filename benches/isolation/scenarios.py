@@ -158,7 +158,7 @@ CREATION = [
         "create_hang",
         "the creation of one stream is never answered; 19 other streams of its group are new too",
         (
-            Load("failing", "/new/0", 1, 5, stream="hangs", requests_max=SILENT_REQUESTS_MAX),
+            Load("failing", "/new/0", 1, 5, stream="hangs"),
             Load("failing", "/new/0", 19, 5, stream="new", wait_s_max=3),
         ),
         ({"operation": "CreateLogStream", "stream": "hangs0", "hang": True},),

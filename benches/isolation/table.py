@@ -71,6 +71,7 @@ def row(name, entry):
     own, baseline = entry["own"], entry["baseline"]
     measured = [part for part in (baseline, own) if part]
     loads = entry["loads"]
+    requests = [load["requests_per_target"] for load in loads if load["requests_per_target"] is not None]
     rejected = entry["healthy_rejected"] + entry["failing_rejected"] + entry["flood_rejected"]
     base_p99 = baseline["p99_ms"] if baseline else None
     return (
@@ -80,7 +81,7 @@ def row(name, entry):
         f"{entry['duplicates']:>7} {rejected:>9} {entry['pauses']:>6} "
         f"{number(max((load['longest_wait_s'] for load in loads), default=None), '.1f'):>6} "
         f"{number(min((load['jain'] for load in loads), default=None), '.3f'):>6} "
-        f"{number(max((load['requests_per_target'] for load in loads), default=None), '.1f'):>6} "
+        f"{number(max(requests, default=None), '.1f'):>6} "
         f"{max(part['worst_lateness_ms'] for part in measured):>7.1f} {own['worst_push_ms']:>7.1f} "
         f"{max(part['cores']['others'] for part in measured):>6.2f}  {verdict_text(entry)}"
     )

@@ -71,7 +71,10 @@ def delivered_by_group(run, scenario):
 
 
 def load_figures(load, counts, requests):
-    """Returns the figures of a load of faulty targets: the worst target's wait, the fairness, the cost."""
+    """Returns the figures of a load of faulty targets: the worst target's wait, the fairness, the cost.
+
+    `requests` is None where it is not known: the endpoint counts by group, and several loads push to this one.
+    """
     by_target = figures.counts_by_target(counts)
     return {
         "prefix": load.prefix,
@@ -83,7 +86,7 @@ def load_figures(load, counts, requests):
         "targets_served_in_run": sum(target.delivered_in_run > 0 for target in by_target),
         "longest_wait_s": max(target.longest_wait_ms for target in by_target) / 1000,
         "jain": figures.jain([target.delivered_in_run for target in by_target]),
-        "requests_per_target": requests / load.targets,
+        "requests_per_target": None if requests is None else requests / load.targets,
     }
 
 

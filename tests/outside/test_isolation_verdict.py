@@ -11,7 +11,7 @@ import limits
 import table
 import verdict
 from isolation_runs import count, event, load, run, statistics, steady
-from measure import Times
+from measure import Times, requests_by_load
 from scenarios import SCENARIOS, Load, Scenario
 
 TIMES = Times(faults=0, begin=2, end=6)
@@ -135,6 +135,12 @@ def test_several_loads_can_push_to_one_group():
     own = run([], load([(5, 5, 5, 0)]), load([(7, 7, 7, 0)]))
     scenario = Scenario("name", "", (one, other))
     assert verdict.delivered_by_group(own, scenario)["/g"] == 12
+
+
+def test_the_requests_of_loads_that_share_a_group_are_not_known_by_load():
+    one, other, alone = (Load("failing", prefix, 1, 1, stream="s") for prefix in ("/g", "/g", "/h"))
+    after = count(groups={"/g": {"requests": 9}, "/h": {"requests": 4}})
+    assert requests_by_load([one, other, alone], count(groups={"/h": {"requests": 1}}), after) == [None, None, 3]
 
 
 # ---- the kinds of scenarios ----
