@@ -111,6 +111,8 @@ kill-test: build $(VENV_OK) ## Kill cwl-ship KILLS times while its file rotates,
 SECONDS      := 20
 FAULTS_AFTER ?= 0
 ONLY         ?=
+REPEAT       ?= 1
+SET          ?=
 
 RUNS   := 5
 EVENTS := 5000000
@@ -127,8 +129,8 @@ bench-profile: cwl-local target/bench/performance_host ## Show where the CPU tim
 bench-reference:
 	$(CARGO) build --locked --profile reference -p cwl-bench-reference
 
-bench-isolation: library cwl-local $(BENCH_HOST) $(BENCH_VENV_OK) ## Measure what failing targets cost the others (12 minutes; less: SECONDS=6 ONLY="denied_10 silent_10")
-	@$(BENCH_VENV)/bin/python benches/isolation/run.py --seconds $(SECONDS) --faults-after $(FAULTS_AFTER) --only "$(ONLY)"
+bench-isolation: library cwl-local $(BENCH_HOST) $(BENCH_VENV_OK) ## Measure what failing targets cost the others, and what they get (20 minutes; less: SECONDS=6 ONLY="denied_10 silent_10"; REPEAT=50; SET="concurrency=8")
+	@$(BENCH_VENV)/bin/python benches/isolation/run.py --seconds $(SECONDS) --faults-after $(FAULTS_AFTER) --only "$(ONLY)" --repeat $(REPEAT) --set $(SET)
 
 # The generated header has cbindgen's layout.
 FORMATTED_C := git ls-files '*.c' '*.h' ':!include/cwl_sink.h'

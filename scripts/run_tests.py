@@ -68,6 +68,7 @@ SUITES = [
     Suite("README", [*PYTEST, "tests/outside/test_readme.py"], pytest_counts, 1),
     Suite("TLS", [*PYTEST, "tests/outside/test_tls.py"], pytest_counts, 5),
     Suite("isolation figures", [*PYTEST, "tests/outside/test_isolation_figures.py"], pytest_counts, 1),
+    Suite("isolation verdict", [*PYTEST, "tests/outside/test_isolation_verdict.py"], pytest_counts, 1),
     Suite("performance figures", [*PYTEST, "tests/outside/test_performance_figures.py"], pytest_counts, 1),
     Suite("boto3 view", [VENV_PYTHON, str(BOTO3_VIEW)], plain_counts, 5, needs_endpoint=True),
 ]

@@ -98,18 +98,83 @@ def quota(before, after, seconds, quota_per_second):
     return taken / seconds / quota_per_second, throttled / requests if requests else 0.0
 
 
-def lost(load, taken):
-    """Counts the accepted events of a load that were not acked as delivered exactly once, or did not arrive.
+# ---- the accounts of all targets ----
 
-    An ack may be missing, come twice, or have another outcome. Events that were acked as delivered and did not arrive
-    are the deficit of `taken`, the endpoint's count for each target.
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TargetCounts:
+    """The host's counts for one target: a member of a load's `by_target`."""
+
+    accepted: int
+    delivered: int
+    delivered_in_run: int
+    longest_wait_ms: int
+
+
+def counts_by_target(load):
+    return [TargetCounts(*counts) for counts in load["by_target"]]
+
+
+def wrongly_acked(load):
+    """Counts the accepted events of a load that were not acked as delivered exactly once.
+
+    An ack may be missing, come twice, or have another outcome.
     """
-    wrongly_acked = load["accepted"] - load["delivered"] + load["acked_twice"]
-    pairs = zip(load["delivered_by_target"], taken, strict=True)
-    return wrongly_acked + sum(max(0, acked - arrived) for acked, arrived in pairs)
+    return load["accepted"] - load["delivered"] + load["acked_twice"]
 
 
-def duplicates(load, taken):
-    """Counts the events of a load that arrived beyond those acked as delivered."""
-    pairs = zip(load["delivered_by_target"], taken, strict=True)
-    return sum(max(0, arrived - acked) for acked, arrived in pairs)
+def missing(delivered, taken):
+    """Counts the events that were acked as delivered and did not arrive. Both counts are by group.
+
+    The surplus of one group does not hide the deficit of another.
+    """
+    return sum(max(0, count - taken.get(group, 0)) for group, count in delivered.items())
+
+
+def duplicates(delivered, taken):
+    """Counts the events that arrived beyond those acked as delivered. Both counts are by group."""
+    return sum(max(0, taken.get(group, 0) - count) for group, count in delivered.items())
+
+
+def unaccounted(loads, statistics):
+    """Counts the accepted events that ended in no outcome, or for which the acks and the statistics disagree."""
+    never_acked = sum(load["never_acked"] for load in loads)
+    outcomes = ("delivered", "rejected", "dropped", "abandoned")
+    disagreeing = sum(
+        abs(sum(load[name] for load in loads) - statistics[f"{name}_events"]) for name in ("accepted", *outcomes)
+    )
+    sums = statistics["pending_events"] + sum(statistics[f"{name}_events"] for name in outcomes)
+    return never_acked + disagreeing + abs(statistics["accepted_events"] - sums)
+
+
+# ---- faults that meet everybody ----
+
+
+def caught_up(events, returned):
+    """Returns the seconds from the end of the fault until every event pushed before it was delivered; None if never."""
+    last = max((event.delivered_at for event in events if event.pushed < returned), default=returned)
+    return None if last == math.inf else max(0.0, last - returned)
+
+
+def all_back(events, targets, returned):
+    """Returns the seconds from the end of the fault until every target has delivered again; None if one never did."""
+    first = [math.inf] * targets
+    for event in events:
+        if event.delivered_at >= returned:
+            first[event.target] = min(first[event.target], event.delivered_at)
+    last = max(first)
+    return None if last == math.inf else last - returned
+
+
+# ---- the thin line ----
+
+
+def goodput(body_bytes, new_share, seconds, bytes_per_second):
+    """Returns the share of the line that carried events for the first time."""
+    return body_bytes * new_share / seconds / bytes_per_second
+
+
+def uploads(bytes_read, body_bytes, new_share):
+    """Returns how often each byte was uploaded; 1 when none was uploaded in vain. None when nothing was taken."""
+    useful = body_bytes * new_share
+    return bytes_read / useful if useful else None

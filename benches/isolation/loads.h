@@ -7,6 +7,7 @@
 #ifndef LOADS_H
 #define LOADS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,10 @@ struct load {
     uint32_t targets;
     double rate; /* events a second, of all targets together */
     size_t bytes;
+    char stream[16];  /* not empty: PREFIX is a group, and the targets are its streams, named by this and a number */
+    uint64_t events;  /* the most events of all targets together */
+    int64_t after_ns; /* the first event is due at this time after the begin */
+    int64_t sweep_ns; /* not 0: all targets get an event at once, and the time between sweeps by this much */
     cwl_target **handles;
     struct record *records; /* this load's part of the table */
     uint64_t first_token, capacity;
@@ -47,20 +52,24 @@ extern char *filler; /* the text of every message */
 /* Prints a message with the library's last error, and exits. */
 void die(const char *what);
 
-/* Parses the arguments, each ROLE:PREFIX:TARGETS:RATE:BYTES. */
-void parse_loads(int count, char **texts);
+/* Parses an argument ROLE:PREFIX:TARGETS:RATE:BYTES[:NAME=VALUE...] and adds its load. The host explains it. */
+void parse_load(char *text);
 
-/* Allocates the table for a run of this length. */
+/* Makes the text of the messages and, for a run of this length, the table. */
+void allocate_messages(void);
 void allocate_records(int64_t run_ms);
 
 /* Opens a handle for every target of every load. */
 void open_targets(cwl_sink *sink);
 
+/* Returns the number of the load's events that are due this long after the begin. */
+uint64_t due_count(const struct load *load, int64_t elapsed_ns);
+
 /* Frees the handles of the targets, and all memory of the loads. */
 void free_loads(void);
 
-/* Prints the load's counts as a JSON object. */
-void print_load(const struct load *load);
+/* Prints the load's counts as a JSON object. The pushing ended at `pushed_until_ns`. */
+void print_load(const struct load *load, int64_t pushed_until_ns);
 
 /* Writes the records of all accepted healthy events. */
 void write_records(const char *path);

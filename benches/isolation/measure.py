@@ -3,6 +3,7 @@
 Both processes are ended here, by their ids, in every case. Every wait has a time-out.
 """
 
+import collections
 import contextlib
 import dataclasses
 import json
@@ -20,7 +21,7 @@ sys.path[:0] = [str(BENCHES), str(BENCHES.parent / "scripts")]
 from figures import Event  # noqa: E402
 from loopback import ROOT, CwlLocal, hermetic_environment  # noqa: E402
 from machine import busy_seconds, cpu_seconds_of  # noqa: E402
-from scenarios import DOWN_SECONDS, HEALTHY, SETTLING_SECONDS  # noqa: E402
+from scenarios import SETTLING_SECONDS  # noqa: E402
 
 HOST = ROOT / "target" / "bench" / "isolation_host"
 RECORD = struct.Struct("qIBBHq")  # host.c's struct record
@@ -40,21 +41,21 @@ class Times:
     faults: float  # the faults are set; 0 means before the host's first request
     begin: float
     end: float
-    down: float | None
+    down: float | None = None  # the time of a fault that meets everybody for a while
+    returned: float | None = None
 
     @classmethod
     def of(cls, scenario, seconds, faults_after):
-        begin = max(WARM_UP_SECONDS, faults_after)
-        down = None if scenario.down_at is None else begin + scenario.down_at
-        return cls(faults_after, begin, begin + scenario.seconds(seconds), down)
+        begin = max(WARM_UP_SECONDS if scenario.warm_up else 0.0, faults_after)
+        end = begin + scenario.seconds(seconds)
+        if scenario.down_at is None:
+            return cls(faults_after, begin, end)
+        down = begin + scenario.down_at
+        return cls(faults_after, begin, end, down, down + scenario.down_seconds)
 
     @property
     def settled(self):
         return max(self.begin, self.faults + SETTLING_SECONDS)
-
-    @property
-    def returned(self):
-        return self.down + DOWN_SECONDS
 
     @property
     def pushed(self):
@@ -68,6 +69,16 @@ class Count:
     at: float
     puts: dict
     groups: dict
+    operations: dict = dataclasses.field(default_factory=dict)
+    body_bytes_read: int = 0
+    closed_idle: int = 0  # connections that the endpoint closed because they were idle
+
+    def operation(self, name, since):
+        """Returns the requests of an operation and its errors since an earlier count."""
+        none = {"requests": 0, "errors": {}}
+        now, before = self.operations.get(name, none), since.operations.get(name, none)
+        errors = {code: count - before["errors"].get(code, 0) for code, count in now["errors"].items()}
+        return {"requests": now["requests"] - before["requests"], "errors": errors}
 
     def requests(self, groups):
         return sum(self.groups.get(group, {"requests": 0})["requests"] for group in groups)
@@ -84,20 +95,27 @@ class Run:
     loads: list  # the host's counts, by load
     taken: dict  # the endpoint's count of events by group, without the events that created the targets
     host: dict
+    before_shutdown: dict  # the statistics at the end of the pushing
     faults_fired: int
-    failing_requests: int  # from the host's start to the end of its pushing
+    requests_by_load: list  # from the host's start to the end of its pushing; None if not known
+    created: Count  # before the host started
     begin: Count
     settled: Count
     end: Count
+    pushed: Count  # at the end of the pushing
+    last: Count  # after the host ended
     cores: dict  # kept busy meanwhile by the host, the endpoint and all other processes
 
 
-def measure(loads, rules, times):
-    """Runs the loads against an endpoint with these fault rules. The healthy load must come first."""
-    arguments = [load.argument() for load in loads]
-    with CwlLocal(arguments=["--discard"]) as local:
-        prepare(local, arguments)
+def measure(scenario, times, with_faults):
+    """Runs a host against an endpoint, with the scenario's faults and loads or, for the baseline, without them."""
+    loads = [scenario.healthy, *(scenario.loads if with_faults else ())]
+    prepared = [scenario.healthy, *(scenario.loads if scenario.prepared is None else scenario.prepared)]
+    arguments = [*scenario.arguments(), *(load.argument() for load in loads)]
+    with CwlLocal(arguments=["--discard", *(scenario.endpoint if with_faults else ())]) as local:
+        prepare(local, [load.argument() for load in (prepared if with_faults else loads)])
         created = count(local)
+        rules = list(scenario.rules) if with_faults else []
         if times.faults == 0 and times.down is None:
             local.control("PUT", "faults", rules)
         with Host(local, times, arguments) as host:
@@ -105,54 +123,79 @@ def measure(loads, rules, times):
 
 
 def prepare(local, arguments):
-    """Creates every target, because the bench does not measure their creation."""
+    """Creates every target, because most scenarios do not measure their creation."""
     command = [HOST, local.endpoint, "prepare", *arguments]
     subprocess.run(command, env=hermetic_environment(), stdin=subprocess.DEVNULL, check=True, timeout=PREPARE_SECONDS)
 
 
-def follow(host, local, loads, rules, times, created):
-    """Sets the faults and reads the counters at their times, then ends the run and gathers its results."""
+def set_faults(host, local, rules, times):
+    """Sets the faults at their time, unless they were set before the host started."""
     if times.down is not None:
         host.wait_until(times.faults)
-        # The endpoint times the outage itself, so that a delay of this process does not prolong it.
+        # The endpoint times the fault itself, so that a delay of this process does not prolong it.
         down_ms = round((times.down - host.now()) * 1000)
-        window = {"after_ms": down_ms, "for_ms": down_ms + round(DOWN_SECONDS * 1000)}
+        window = {"after_ms": down_ms, "for_ms": down_ms + round((times.returned - times.down) * 1000)}
         local.control("PUT", "faults", [rule | window for rule in rules])
     elif times.faults > 0:
         host.wait_until(times.faults)
         local.control("PUT", "faults", rules)
 
+
+def follow(host, local, loads, rules, times, created):
+    """Sets the faults and reads the counters at their times, then ends the run and gathers its results."""
+    set_faults(host, local, rules, times)
     host.wait_until(times.begin)
     busy, begin = BusyCores({"host": host.pid, "endpoint": local.pid}), count(local)
-    host.wait_until(times.settled)
+    host.wait_until(min(times.settled, times.end))
     settled = count(local)
     host.wait_until(times.end)
     end, cores = count(local), busy.cores()
-    host.wait_until_pushed()
+    before_shutdown = host.wait_until_pushed()
     fired = sum(status["fired"] for status in local.control("GET", "faults"))
-    groups = [group for load in loads for group in load.groups()]
-    failing = groups[HEALTHY.targets :]
-    failing_requests = count(local).requests(failing) - created.requests(failing)
+    pushed = count(local)
     local.control("DELETE", "faults")
     totals = host.shut_down()
-    taken = count(local).events(groups)
+    last = count(local)
+    groups = {group for load in loads for group in load.groups()}
+    before = created.events(groups)
     return Run(
         events=host.events(totals["ended_ns"]),
         loads=totals.pop("loads"),
-        taken={group: taken[group] - before for group, before in created.events(groups).items()},
+        taken={group: taken - before[group] for group, taken in last.events(groups).items()},
         host=totals,
+        before_shutdown=before_shutdown,
         faults_fired=fired,
-        failing_requests=failing_requests,
+        requests_by_load=requests_by_load(loads, created, pushed),
+        created=created,
         begin=begin,
         settled=settled,
         end=end,
+        pushed=pushed,
+        last=last,
         cores=cores,
     )
 
 
+def requests_by_load(loads, before, after):
+    """Counts the requests of each load; None for loads that share a group, because the endpoint counts by group."""
+    shared = collections.Counter(load.prefix for load in loads)
+    return [
+        after.requests(load.groups()) - before.requests(load.groups()) if shared[load.prefix] == 1 else None
+        for load in loads
+    ]
+
+
 def count(local):
     stats = local.control("GET", "stats")
-    return Count(time.monotonic(), stats["operations"]["PutLogEvents"], stats["groups"])
+    operations = stats["operations"]
+    return Count(
+        at=time.monotonic(),
+        puts=operations["PutLogEvents"],
+        groups=stats["groups"],
+        operations=operations,
+        body_bytes_read=stats["body_bytes_read"],
+        closed_idle=stats["connections"]["closed_idle"],
+    )
 
 
 class Host:
@@ -198,7 +241,8 @@ class Host:
             raise RuntimeError(f"the host ended too early, with exit code {code}")
 
     def wait_until_pushed(self):
-        self._read_line(self.times.pushed - self.now() + START_SECONDS)
+        """Waits for the end of the pushing and returns the statistics of that moment."""
+        return self._read_line(self.times.pushed - self.now() + START_SECONDS)["statistics"]
 
     def _read_line(self, timeout_seconds):
         line, deadline = b"", time.monotonic() + timeout_seconds

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Draws delivery latency over time from the isolation bench's results: plot.py RESULTS.json PICTURE...
 
-Each scenario has a panel, all with the same axes. Its line is drawn in colour over the grey line of its baseline.
-Isolation holds where the two lines coincide. The suffix of a picture's name selects its format.
+Each scenario has a panel, all with the same axes. Its line is drawn in colour over the grey line of its baseline, if it
+has one. Isolation holds where the two lines coincide. The suffix of a picture's name selects its format.
 """
 
 import json
@@ -22,6 +22,7 @@ from matplotlib import ticker  # noqa: E402
 COLUMNS = 3
 # From Okabe and Ito's palette, whose colours are distinct for every kind of colour vision.
 BLUE, VERMILION, GREY, BAND = "#0072B2", "#D55E00", "#888888", "#F0E442"
+DOWN_WORDS = {"all_slow": "answers slow", "all_503": "answers 503"}
 METADATA = {".svg": {"Date": None}}
 
 
@@ -41,9 +42,15 @@ def caption(entry):
     if "jain" in entry:
         used, throttled = entry["quota_used"], entry["throttled_share"]
         return f"quota used {used:.2f}, throttled {throttled:.2f}, Jain {entry['jain']:.3f}"
-    if "recovery_s" in entry:
-        recovery = "no recovery" if entry["recovery_s"] is None else f"recovery {entry['recovery_s']:.2f} s"
-        return f"{entry['requests_while_down']} requests while down, {recovery}"
+    for key, text in {"recovery_s": "recovery after", "all_back_s": "every target back after"}.items():
+        if key in entry:
+            return f"{entry['requests_while_down']} requests while down, {text} {number(entry[key], '.2f')} s"
+    if "caught_up_s" in entry:
+        return f"caught up {number(entry['caught_up_s'], '.2f')} s after the end"
+    if "goodput" in entry:
+        return f"goodput {entry['goodput']:.2f}, each byte uploaded {number(entry['uploads'], '.2f')} times"
+    if entry["baseline"] is None:
+        return f"p99 {number(entry['own']['p99_ms'], '.0f')} ms"
     return f"throughput × {number(entry['throughput_ratio'], '.3f')}, p99 × {number(entry['p99_ratio'], '.2f')}"
 
 
@@ -51,20 +58,22 @@ def draw(axes, name, entry):
     # The title says it too; the colour only repeats it.
     verdict = "met" if entry["pass"] else "void" if entry["void"] else "missed"
     colour = BLUE if entry["pass"] else VERMILION
-    axes.plot(*points(entry["baseline"]), color=GREY, linewidth=2.5, alpha=0.7, label="its healthy baseline")
+    if entry["baseline"]:
+        axes.plot(*points(entry["baseline"]), color=GREY, linewidth=2.5, alpha=0.7, label="its healthy baseline")
     axes.plot(*points(entry["own"]), color=colour, linewidth=1.3, label="scenario")
     if "down_s" in entry:
         axes.axvspan(*entry["down_s"], color=BAND, alpha=0.35, linewidth=0)
         axes.text(
             sum(entry["down_s"]) / 2,
             0.03,
-            "endpoint down",
+            DOWN_WORDS.get(name, "endpoint down"),
             transform=axes.get_xaxis_transform(),
             ha="center",
             fontsize=8,
         )
     axes.set_title(f"{name}: {verdict}", loc="left", fontsize=10, fontweight="bold", color=colour, pad=16)
-    below = f"{caption(entry)}, lost {entry['lost']:,}"
+    pauses = f", {entry['pauses']} pauses" if entry["pauses"] else ""
+    below = f"{caption(entry)}, lost {entry['lost']:,}{pauses}"
     axes.text(0, 1.03, below, transform=axes.transAxes, fontsize=8, color="#333333")
 
 
@@ -103,6 +112,7 @@ def picture(results):
         value
         for entry in scenarios.values()
         for part in ("baseline", "own")
+        if entry[part]
         for value in points(entry[part])[1]
         if not math.isnan(value)
     ]
@@ -110,9 +120,9 @@ def picture(results):
     healthy = results["healthy"]
     figure.suptitle(
         f"Delivery latency of {healthy['targets']} healthy targets, {healthy['events_per_s']:,} events/s in all, "
-        f"concurrency {results['concurrency']}\n"
-        "99th percentile of push to delivered, by half seconds of the push; grey: the healthy baseline of the same "
-        "run; shaded: warm-up",
+        f"concurrency {results['concurrency']}, unless scenarios.py says otherwise\n"
+        "99th percentile of push to delivered, by half seconds of the push\n"
+        "grey line: the healthy baseline of the same run; shaded: warm-up",
         fontsize=10,
     )
     return figure

@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use cwl_local::{Options, parse_rules};
@@ -21,6 +22,9 @@ Options:
       --tls CERT_FILE        Serve HTTPS; write the certificate to trust to CERT_FILE, as PEM
       --faults FILE          Start with the fault rules in FILE, a JSON array
       --discard              Count events and requests, and keep neither
+      --idle-close-ms N      Close a connection N ms after its last answer [default: never]
+      --uplink-bytes-per-second N
+                             Read request bodies at N bytes/s, over all connections together [default: no limit]
       --access-key KEY       The access key id that is accepted [default: test]
       --secret-key KEY       The secret access key [default: test]
   -h, --help                 Print this and exit
@@ -69,6 +73,12 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocati
                 options.faults = read_rules(&path)?;
             }
             Arg::Long("discard") => options.discard = true,
+            Arg::Long("idle-close-ms") => {
+                options.idle_close_ms = Some(positive_number(&mut parser, "--idle-close-ms")?);
+            }
+            Arg::Long("uplink-bytes-per-second") => {
+                options.uplink_bytes_per_s = Some(positive_number(&mut parser, "--uplink-bytes-per-second")?);
+            }
             Arg::Long("access-key") => options.access_key = value_of(&mut parser, "--access-key")?,
             Arg::Long("secret-key") => options.secret_key = value_of(&mut parser, "--secret-key")?,
             Arg::Short('h') | Arg::Long("help") => return Ok(Invocation::Help),
@@ -84,6 +94,11 @@ fn value_of(parser: &mut lexopt::Parser, name: &str) -> Result<String, String> {
     value.map_err(|error| format!("{name}: {error}")).and_then(|value| {
         if value.is_empty() { Err(format!("{name} is empty; allowed is any other value")) } else { Ok(value) }
     })
+}
+
+fn positive_number(parser: &mut lexopt::Parser, name: &str) -> Result<NonZeroU64, String> {
+    let value = value_of(parser, name)?;
+    value.parse().map_err(|_| format!("{name} is {value}; allowed is a whole number from 1"))
 }
 
 fn listen_address(value: &str) -> Result<SocketAddr, String> {
@@ -117,6 +132,9 @@ mod tests {
             "--port-file=p",
             "--tls=c",
             "--discard",
+            "--idle-close-ms=6000",
+            "--uplink-bytes-per-second",
+            "1000000",
             "--access-key",
             "a",
             "--secret-key=s",
@@ -129,6 +147,8 @@ mod tests {
             (options.access_key.as_str(), options.secret_key.as_str(), options.discard),
             ("a", "s", true)
         );
+        assert_eq!(options.idle_close_ms, NonZeroU64::new(6000));
+        assert_eq!(options.uplink_bytes_per_s, NonZeroU64::new(1_000_000));
         assert_eq!((port_file, cert_file), (Some(PathBuf::from("p")), Some(PathBuf::from("c"))));
         assert!(options.tls);
     }
@@ -143,6 +163,8 @@ mod tests {
             (&["--tls"], "--tls"),
             (&["--tls="], "--tls is empty"),
             (&["--discard=yes"], "--discard"),
+            (&["--idle-close-ms=0"], "--idle-close-ms is 0; allowed is a whole number from 1"),
+            (&["--uplink-bytes-per-second=1k"], "--uplink-bytes-per-second is 1k; allowed"),
             (&["--what"], "--what"),
             (&["stray"], "stray"),
         ] {

@@ -88,7 +88,9 @@ fn stats(server: &Server) -> Value {
         "connections": {
             "accepted": server.connections_accepted.load(Ordering::Relaxed),
             "open": server.connections_open.load(Ordering::Relaxed),
+            "closed_idle": server.connections_closed_idle.load(Ordering::Relaxed),
         },
+        "body_bytes_read": server.body_bytes_read.load(Ordering::Relaxed),
         "in_flight": {
             "now": server.in_flight.load(Ordering::Relaxed),
             "peak": server.in_flight_peak.load(Ordering::Relaxed),

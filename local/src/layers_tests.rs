@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 9] = [
     &["options", "operations"],
     &["auth", "faults", "store", "request_log", "response"],
     &["names"],
-    &["error", "limits", "operation", "glob", "connection", "tls"],
+    &["error", "limits", "operation", "glob", "connection", "tls", "uplink"],
 ];
 
 /// Parts of the crate that no layer has: the program, which imports only the public API, and the tests.

@@ -34,8 +34,9 @@
 //!    - `limits.rs`: the limits of the service.
 //!    - `operation.rs`: the names of the operations.
 //!    - `glob.rs`: matches names against patterns.
-//!    - `connection.rs`: one accepted connection; it can be reset.
+//!    - `connection.rs`: one accepted connection; it can be reset, and it knows how long it has been idle.
 //!    - `tls.rs`: the certificate for HTTPS.
+//!    - `uplink.rs`: a thin line that all request bodies share.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -60,6 +61,7 @@ mod response;
 mod server;
 mod store;
 mod tls;
+mod uplink;
 #[cfg(test)]
 mod wire_tests;
 

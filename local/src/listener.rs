@@ -3,10 +3,12 @@
 //! - A paused endpoint refuses connections, has none open and keeps its port.
 //! - A connection that a fault rule resets ends in an RST, not in an orderly close; with TLS there is no
 //!   `close_notify`.
+//! - An idle connection can be closed after a fixed time, as a load balancer closes it.
 //! - A TLS handshake that is slow or fails affects its own connection only.
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
@@ -16,6 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
@@ -24,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::connection::{Connection, OpenedConnection};
 use crate::handler;
 use crate::server::Server;
+use crate::uplink;
 
 /// The most connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -64,7 +68,7 @@ enum Port {
 impl Listener {
     /// Begins to listen. Without `tls` it serves plain HTTP. It must be called in the context of the runtime.
     pub fn bind(listen: SocketAddr, server: Arc<Server>, tls: Option<TlsAcceptor>) -> io::Result<Self> {
-        let socket = reserve(listen).and_then(begin_to_listen)?;
+        let socket = begin_to_listen(reserve(listen)?, &server)?;
         let addr = socket.local_addr()?;
         Ok(Self { server, tls, addr, port: Port::Listening(socket), connections: JoinSet::new() })
     }
@@ -133,7 +137,7 @@ impl Listener {
             Port::Reserved(socket) => socket,
             Port::Released => reserve(self.addr)?,
         };
-        self.port = Port::Listening(begin_to_listen(socket)?);
+        self.port = Port::Listening(begin_to_listen(socket, &self.server)?);
         Ok(())
     }
 }
@@ -157,30 +161,66 @@ fn reserve(addr: SocketAddr) -> io::Result<Socket> {
 }
 
 /// Begins to listen on a reserved port. It must be called in the context of the runtime.
-fn begin_to_listen(socket: Socket) -> io::Result<TcpListener> {
+fn begin_to_listen(socket: Socket, server: &Server) -> io::Result<TcpListener> {
+    if server.uplink.is_some() {
+        // Before listen(2), so that accepted connections inherit it.
+        socket.set_recv_buffer_size(uplink::RECV_BUFFER_BYTES)?;
+    }
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket.into())
 }
 
+type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
+
 async fn serve_connection(
     server: &Arc<Server>,
     tls: Option<TlsAcceptor>,
     stream: TcpStream,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<(), ConnectionError> {
     stream.set_nodelay(true)?;
     let number = server.connections_accepted.fetch_add(1, Ordering::Relaxed) + 1;
     let OpenedConnection { connection, stream } = Connection::open(number, stream)?;
     let connection = Arc::new(connection);
-    let service = service_fn(|request| handler::handle(Arc::clone(server), Arc::clone(&connection), request));
     match tls {
-        None => http1::Builder::new().serve_connection(TokioIo::new(stream), service).await?,
-        Some(acceptor) => {
-            let stream = acceptor.accept(stream).await?;
-            http1::Builder::new().serve_connection(TokioIo::new(stream), service).await?;
-        }
+        None => serve_http(server, &connection, stream).await,
+        Some(acceptor) => serve_http(server, &connection, acceptor.accept(stream).await?).await,
     }
-    Ok(())
+}
+
+/// Serves requests until the client closes the connection, a fault rule breaks it or it has been idle for too long.
+async fn serve_http(
+    server: &Arc<Server>,
+    connection: &Arc<Connection>,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+) -> Result<(), ConnectionError> {
+    let service = service_fn(|request| async {
+        let _in_use = connection.begin_request();
+        handler::handle(Arc::clone(server), Arc::clone(connection), request).await
+    });
+    let mut builder = http1::Builder::new();
+    if server.uplink.is_some() {
+        builder.max_buf_size(uplink::READ_BYTES);
+    }
+    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        biased;
+        result = &mut served => return Ok(result?),
+        () = idle_too_long(server, connection) => {}
+    }
+    server.connections_closed_idle.fetch_add(1, Ordering::Relaxed);
+    // The connection is between two requests, so this closes it at once. What the client sends from now on is answered
+    // by an RST.
+    served.as_mut().graceful_shutdown();
+    Ok(served.await?)
+}
+
+/// Waits until a connection is to be closed because it is idle; without end when idle connections stay open.
+async fn idle_too_long(server: &Server, connection: &Connection) {
+    match server.idle_close {
+        Some(time) => connection.idle_for(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Counts a connection as open until it is dropped.

@@ -1,6 +1,7 @@
 //! The settings of an endpoint.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU64;
 
 use crate::faults::Rule;
 
@@ -26,6 +27,13 @@ pub struct Options {
     /// The most [`RequestRecord`](crate::RequestRecord)s that are kept; a new record then replaces the oldest. The
     /// counters are not limited. Default 200,000; with `discard` none are kept.
     pub request_log_cap: usize,
+    /// Milliseconds after which a connection without a request is closed, as a load balancer closes it. They count from
+    /// the last answer, and before the first answer from the acceptance. A request that arrives at the same time finds
+    /// the connection closed. Default: connections stay open.
+    pub idle_close_ms: Option<NonZeroU64>,
+    /// The most bytes of request bodies that are read per second, over all connections together; the connections share
+    /// them equally. Their receive buffers are small, so that a client feels the rate. Default: no limit.
+    pub uplink_bytes_per_s: Option<NonZeroU64>,
     /// Number of threads that serve requests, at least 1. Default 2.
     pub worker_threads: usize,
 }
@@ -41,6 +49,8 @@ impl Default for Options {
             faults: Vec::new(),
             clock_offset_ms: 0,
             request_log_cap: 200_000,
+            idle_close_ms: None,
+            uplink_bytes_per_s: None,
             worker_threads: 2,
         }
     }

@@ -11,6 +11,7 @@ use crate::faults::{FaultTable, RuleError};
 use crate::options::Options;
 use crate::request_log::RequestLog;
 use crate::store::Store;
+use crate::uplink::Uplink;
 
 /// The stored events and the log of requests. They change together: when the events of a request are visible, its
 /// record is visible too.
@@ -32,6 +33,10 @@ pub(crate) struct Server {
     pub signature_verifier: SignatureVerifier,
     /// True to count events and keep none.
     pub discard: bool,
+    /// The time after which an idle connection is closed.
+    pub idle_close: Option<Duration>,
+    /// The thin line that all request bodies share.
+    pub uplink: Option<Uplink>,
     /// Guards the state. It is locked while a verified request is carried out. Never held across an await.
     state: Mutex<State>,
     /// Guards the fault rules. It is locked while they are evaluated or changed. Never held across an await.
@@ -44,6 +49,10 @@ pub(crate) struct Server {
     pub connections_accepted: AtomicU64,
     /// Connections open now.
     pub connections_open: AtomicU64,
+    /// Connections closed so far because they were idle.
+    pub connections_closed_idle: AtomicU64,
+    /// Bytes of request bodies read so far, also of requests that the client broke off.
+    pub body_bytes_read: AtomicU64,
     /// Requests that have begun and have no response yet.
     pub in_flight: AtomicU64,
     /// The most requests that were in flight at the same time.
@@ -59,6 +68,8 @@ impl Server {
         Ok(Self {
             signature_verifier: SignatureVerifier::new(options.access_key, options.secret_key),
             discard: options.discard,
+            idle_close: options.idle_close_ms.map(|ms| Duration::from_millis(ms.get())),
+            uplink: options.uplink_bytes_per_s.map(Uplink::new),
             state: Mutex::new(State { store: Store::default(), request_log: RequestLog::new(max_records) }),
             faults: Mutex::new(faults),
             clock_offset_ms: AtomicI64::new(options.clock_offset_ms),
@@ -66,6 +77,8 @@ impl Server {
             changed: Condvar::new(),
             connections_accepted: AtomicU64::new(0),
             connections_open: AtomicU64::new(0),
+            connections_closed_idle: AtomicU64::new(0),
+            body_bytes_read: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             in_flight_peak: AtomicU64::new(0),
         })

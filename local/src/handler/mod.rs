@@ -53,7 +53,7 @@ pub(crate) async fn handle(
         return Ok(control::handle(&server, &head, &body));
     }
     let in_flight = InFlight::begin(&server);
-    let body = read_body(&head, body).await?;
+    let body = read_body(&server, &head, body).await?;
     let mut record = request::new_record(&head, body.bytes.len(), connection.number);
     if body.bytes.len() > BODY_BYTES {
         return Ok(in_flight.refuse(record, &ServiceError::too_large()));

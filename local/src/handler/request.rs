@@ -1,6 +1,7 @@
 //! Reads a request: its body, the operation that it calls and the values for its record.
 
 use std::io::Read;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use http_body_util::BodyExt;
@@ -15,6 +16,7 @@ use crate::limits::BODY_BYTES;
 use crate::operation::{OPERATIONS, PUT_LOG_EVENTS};
 use crate::operations::Call;
 use crate::request_log::{Outcome, RequestRecord};
+use crate::server::Server;
 
 /// The prefix of the operation in the header `x-amz-target`.
 const TARGET_PREFIX: &str = "Logs_20140328.";
@@ -30,14 +32,21 @@ pub(super) struct ReceivedBody {
 
 /// Reads the body and computes its hash meanwhile. After more than [`BODY_BYTES`] it reads the rest and keeps nothing
 /// of it.
-pub(super) async fn read_body(head: &Parts, mut body: Incoming) -> Result<ReceivedBody, hyper::Error> {
+pub(super) async fn read_body(
+    server: &Server,
+    head: &Parts,
+    mut body: Incoming,
+) -> Result<ReceivedBody, hyper::Error> {
     let announced = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(BODY_BYTES));
     let mut hash = Sha256::new();
     while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame?.into_data()
-            && bytes.len() <= BODY_BYTES
-        {
+        let Ok(data) = frame?.into_data() else { continue };
+        server.body_bytes_read.fetch_add(data.len() as u64, Ordering::Relaxed);
+        if let Some(uplink) = &server.uplink {
+            uplink.carry(data.len()).await;
+        }
+        if bytes.len() <= BODY_BYTES {
             hash.update(&data);
             bytes.extend_from_slice(&data);
         }

@@ -1,9 +1,11 @@
 //! Tests over a real connection: encodings, signatures, records, pauses and waits.
 //!
-//! `client.rs` is the client of these tests. `faults.rs` has the tests of the fault rules and `tls.rs` those of HTTPS.
+//! `client.rs` is the client of these tests. `faults.rs` has the tests of the fault rules, `network.rs` those of idle
+//! connections and of the thin line, and `tls.rs` those of HTTPS.
 
 mod client;
 mod faults;
+mod network;
 mod tls;
 
 use std::io::{ErrorKind, Write};
