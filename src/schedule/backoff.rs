@@ -45,11 +45,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_back_off_doubles_and_then_stays_at_a_minute_with_jitter_in_the_upper_half() {
+    fn the_back_off_doubles_up_to_its_longest_wait_with_jitter_in_the_upper_half() {
         let mut rng = fastrand::Rng::with_seed(1);
         let short = [200, 400, 800, 1600, 3200, 60_000, 60_000];
         let long = [2000, 4000, 60_000, 60_000, 60_000, 60_000, 60_000];
-        for (backoff, bases) in [(Backoff::Short, short), (Backoff::Long, long)] {
+        let missing = [200, 400, 800, 1600, 3200, 4000, 4000];
+        for (backoff, bases) in [(Backoff::Short, short), (Backoff::Long, long), (Backoff::Missing, missing)]
+        {
             for (failures, base) in bases.into_iter().enumerate() {
                 for _ in 0..100 {
                     let delay = backoff.delay(failures as u32, &mut rng).as_millis();
