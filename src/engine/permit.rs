@@ -24,6 +24,8 @@ pub(super) struct Permit {
     grant: Grant,
     /// The number of the probe, until it was answered.
     probe: Option<u64>,
+    /// Credentials are looked for again before the probe.
+    renews_credentials: bool,
     /// The time at which the last request was sent.
     sent_at: Instant,
 }
@@ -32,7 +34,9 @@ impl Permit {
     /// The permit for a grant of the pool.
     pub(super) fn new(shared: Arc<Shared>, grant: Grant) -> Self {
         let (probe, sent_at) = (grant.probe, grant.granted_at);
-        Permit { shared, grant, probe, sent_at }
+        let cause = shared.pool.with_endpoint(|endpoint, _| endpoint.cause());
+        let renews_credentials = probe.is_some() && cause == PauseCause::Credentials;
+        Permit { shared, grant, probe, renews_credentials, sent_at }
     }
 
     /// The queue that may send.
@@ -47,8 +51,7 @@ impl Permit {
 
     /// Returns whether the attempt is the probe of the endpoint, and credentials are looked for again before it.
     pub(super) fn renews_credentials(&self) -> bool {
-        let cause = self.shared.pool.with_endpoint(|endpoint, _| endpoint.cause());
-        self.probe.is_some() && cause == PauseCause::Credentials
+        self.renews_credentials
     }
 
     /// Waits until the attempt is cut short, to make room for others.

@@ -83,6 +83,8 @@ pub struct Endpoint {
     /// The targets that failed since a request was last answered.
     suspects: HashSet<TargetId>,
     suspected_at: Option<Instant>,
+    /// The target that failed last had not failed before, since a request was answered.
+    is_new_suspect: bool,
     false_alarm_at: Option<Instant>,
 }
 
@@ -163,6 +165,7 @@ impl Endpoint {
             delivered_batches: 0,
             suspects: HashSet::new(),
             suspected_at: None,
+            is_new_suspect: false,
             false_alarm_at: None,
         }
     }
@@ -267,7 +270,7 @@ impl Endpoint {
         if self.suspected_at.replace(now).is_some_and(|at| now - at > SUSPICION_REMEMBERED) {
             self.suspects.clear();
         }
-        self.suspects.insert(target);
+        self.is_new_suspect = self.suspects.insert(target);
         let quick_probes_max = targets / TARGETS_PER_QUICK_PROBE;
         self.quick_probes_max = quick_probes_max.clamp(QUICK_PROBES_MIN, QUICK_PROBES_MAX);
         let is_alarmed = self.false_alarm_at.is_some_and(|at| now - at < ALARM_REMEMBERED);
@@ -287,7 +290,10 @@ impl Endpoint {
             State::Probing { .. } => {}
             State::Up => self.limit_before_pause = self.limit,
         }
-        let quick = cause == PauseCause::Unavailable && self.quick_probes < self.quick_probes_max;
+        // A second failure of the same target shows nothing more.
+        let quick = cause == PauseCause::Unavailable
+            && self.is_new_suspect
+            && self.quick_probes < self.quick_probes_max;
         let until = if quick { now } else { now + wait };
         match quick {
             true => self.quick_probes += 1,

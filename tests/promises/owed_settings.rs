@@ -77,6 +77,7 @@ fn a_shutdown_tries_an_owed_retention_once_more_and_waits_for_that_try_only() {
 #[test]
 fn a_group_that_is_created_at_the_shutdown_gets_its_retention() {
     let local = local();
+    local.add_fault(Rule::delay_ms(300).operation("PutRetentionPolicy"));
     let host = Host::open(&local, &[("retention_days", "7"), ("flush_interval_ms", "60000")]);
     host.must_push("g", "s", "the only line of a process that logs once and exits");
     assert_eq!(host.shutdown(10_000), CWL_OK);

@@ -95,7 +95,6 @@ fn the_endpoint_is_at_fault_when_several_targets_fail_one_after_the_other_or_all
 fn a_false_alarm_ends_at_once_leaves_the_limit_and_makes_the_next_alarm_rarer() {
     let mut endpoint = Endpoint::new(8, SLOW_AFTER);
     let start = Instant::now();
-    let unavailable = |probe| EndpointFailure { cause: PauseCause::Unavailable, wait: ms(150), probe };
     assert_eq!(fail_until_at_fault(&mut endpoint, start, 100), 3);
     assert_eq!(endpoint.on_failure(start, unavailable(None)).until, start, "a probe goes at once");
     assert_eq!(endpoint.limit(), 1);
@@ -142,41 +141,42 @@ fn while_it_is_closed_one_probe_goes_at_a_time_and_one_that_hangs_is_not_waited_
     assert_eq!(endpoint.admission(late + ms(310)), Admission::Send);
 }
 
-#[test]
-fn a_few_probes_follow_each_other_at_once_where_the_targets_may_be_at_fault() {
-    let mut endpoint = Endpoint::new(2, SLOW_AFTER);
+fn unavailable(probe: Option<u64>) -> EndpointFailure {
+    EndpointFailure { cause: PauseCause::Unavailable, wait: ms(150), probe }
+}
+
+/// Counts the probes that may follow each other at once while each fails. `target` gives the target of a probe.
+fn count_quick_probes(endpoint: &mut Endpoint, targets: usize, target: impl Fn(usize) -> usize) -> usize {
     let start = Instant::now();
-    let unavailable = |probe| EndpointFailure { cause: PauseCause::Unavailable, wait: ms(150), probe };
+    fail_until_at_fault(endpoint, start, targets);
     let mut probe = None;
-    for _ in 0..QUICK_PROBES_MIN {
-        assert_eq!(endpoint.on_failure(start, unavailable(probe)).until, start);
+    for number in 0..1000 {
+        if endpoint.on_failure(start, unavailable(probe)).until > start {
+            return number;
+        }
         probe = endpoint.on_sent(start, true);
+        endpoint.on_unavailable(start, target(number), targets);
     }
-    assert_eq!(endpoint.on_failure(start, unavailable(probe)).until, start + ms(150));
-    endpoint.on_sent(start + ms(150), true);
-    assert!(endpoint.on_answer(start + ms(150), start));
-    assert_eq!(
-        (endpoint.failures(), endpoint.limit()),
-        (0, 2),
-        "it was no false alarm: the limit grows from 1"
-    );
+    1000
 }
 
 #[test]
 fn the_more_targets_there_are_the_more_of_them_are_asked_at_once() {
     for (targets, expected) in [(1, 3), (20, 5), (64, 16), (10_000, 16)] {
         let mut endpoint = Endpoint::new(2, SLOW_AFTER);
-        let start = Instant::now();
-        fail_until_at_fault(&mut endpoint, start, targets);
-        let mut probe = None;
-        let at_once = std::iter::from_fn(|| {
-            let failure = EndpointFailure { cause: PauseCause::Unavailable, wait: ms(150), probe };
-            let is_at_once = endpoint.on_failure(start, failure).until == start;
-            probe = is_at_once.then(|| endpoint.on_sent(start, true))?;
-            Some(())
-        });
-        assert_eq!(at_once.take(1000).count(), expected, "of {targets}");
+        let quick = count_quick_probes(&mut endpoint, targets, |number| 10_000 + number);
+        assert_eq!(quick, expected, "of {targets}");
+        let later = Instant::now() + ms(150);
+        endpoint.on_sent(later, true);
+        assert!(endpoint.on_answer(later, later));
+        assert_eq!((endpoint.failures(), endpoint.limit()), (0, 2), "no false alarm: the limit grows from 1");
     }
+}
+
+#[test]
+fn a_target_is_not_asked_twice_at_once() {
+    let mut endpoint = Endpoint::new(2, SLOW_AFTER);
+    assert_eq!(count_quick_probes(&mut endpoint, 64, |_| 10_000), 2);
 }
 
 /// Sends as fast as it may for so long to an account with that quota; how many were taken and how many throttled.

@@ -103,6 +103,9 @@ impl World {
             // Another process is faster.
             self.resources.groups.entry(group.into()).or_default();
         }
+        if self.meets_outage() {
+            return (Answer(Err(faults::refused())), latency);
+        }
         let without_fault = self.create_without_fault(call, group, stream);
         match (self.endpoint_fault(), self.faults.mode_of(queue)) {
             (Some(fault), _) => (Answer(Err(self.faults.errors[fault].clone())), latency),
