@@ -117,7 +117,7 @@ fn targets_that_are_answered_after_5_s_deliver_everything_from_a_cold_start() {
     local.add_fault(Rule::delay_ms(5000).group("/slow/*"));
     let host = Host::open(&local, &[("flush_interval_ms", "200"), ("concurrency", "2")]);
     let all: Vec<_> = slow.iter().chain(&healthy).cloned().collect();
-    let events = push_for(&host, &all, Duration::from_secs(30));
+    let events = push_for(&host, &all, Duration::from_secs(12));
     let waited = wait_for_all(&local, &host, &healthy, events);
     assert!(waited < Duration::from_secs(1), "the healthy targets waited {waited:?}");
     let waited = wait_for_all(&local, &host, &slow, 1);
