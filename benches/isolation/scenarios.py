@@ -16,6 +16,9 @@ QUOTA_PER_SECOND = 10
 # The throttle allows a burst of one second, and the engine must find the quota: the first seconds do not count.
 SETTLING_SECONDS = 5.0
 # After the end of a fault for all targets, this time is measured.
+# A target that is denied is tried again after 8 s at most, and each try meets a denial in half of the cases: five in a row are
+# one in 32.
+FLAPPING_WAIT_SECONDS = 40
 UP_AGAIN_SECONDS = 10.0
 SLOW_SECONDS = 2.0  # the delay of every answer in all_slow
 IDLE_CLOSE_MS = 6000
@@ -134,7 +137,7 @@ ISOLATION = [
         20,
         20,
         {"deny_then_allow_ms": {"period_ms": 2000}},
-        wait_s_max=10,
+        wait_s_max=FLAPPING_WAIT_SECONDS,
         jain_min=0.9,
     ),
     # One request of at most 1 MB is in flight at a time and takes a second: 1,000 messages. The host pushes 100,000.

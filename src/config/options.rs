@@ -116,7 +116,7 @@ options! {
         "Retention of log groups that the sink creates, in days. Without it, such a group keeps its events for ever.";
         retention_days: Option<u32> = |v| u32::try_from(v).ok();
     "concurrency": Integer(1, 256), "8",
-        "The most requests in flight at once, over all targets. Requests in the slow lane come on top (see `slow_after_ms`).";
+        "The most requests in flight at once, over all targets. Requests in the slow lane come on top (see `slow_after_ms`): 8 for each of these, at least 64 and at most 256. So the library never uses more than about 512 connections at once.";
         concurrency: usize = size;
     "target_concurrency": Integer(1, 256), "1",
         "The most requests in flight at once for one target. Above 1, the events of a target are not kept in order.";

@@ -10,11 +10,13 @@ use tracing::{error, info, warn};
 
 use super::shared::Shared;
 use crate::schedule::backoff::Backoff;
-use crate::schedule::endpoint::{Endpoint, EndpointFailure, PauseCause, TARGETS_COUNTED_MAX};
+use crate::schedule::endpoint::{
+    Endpoint, EndpointFailure, PauseCause, TARGETS_COUNTED_MAX, UnavailableRequest,
+};
 use crate::schedule::pool::Grant;
 use crate::schedule::service_errors::words;
 use crate::service::{ApiError, Failure};
-use crate::target::queue::Throttling;
+use crate::target::queue::{Service, Throttling};
 use crate::target::{Queue, ReadyClass};
 
 /// See the module.
@@ -49,9 +51,10 @@ impl Permit {
         self.probe.is_some()
     }
 
-    /// Returns whether the attempt is the probe of the endpoint, and credentials are looked for again before it.
+    /// Returns whether the attempt is the probe of the endpoint, not answered yet, and credentials are looked for again
+    /// before it.
     pub(super) fn renews_credentials(&self) -> bool {
-        self.renews_credentials
+        self.is_probe() && self.renews_credentials
     }
 
     /// Waits until the attempt is cut short, to make room for others.
@@ -68,6 +71,7 @@ impl Permit {
     /// The endpoint answered. The answer concerns only the target.
     pub(super) fn on_answer(&mut self) {
         self.note_answer();
+        self.queue().set_service(Service::Served);
         let sent_at = self.sent_at;
         self.probe = None;
         let came_up = |endpoint: &mut Endpoint, now| endpoint.on_answer(now, sent_at);
@@ -87,6 +91,7 @@ impl Permit {
         let delivered = self.shared.pool.with_endpoint(|endpoint, _| endpoint.delivered_batches());
         let throttling = self.queue().on_throttled(delivered);
         self.note_answer();
+        self.queue().set_service(Service::Served);
         let sent_at = self.sent_at;
         self.probe = None;
         let came_up = self.shared.pool.with_endpoint(|endpoint, now| match throttling {
@@ -120,14 +125,15 @@ impl Permit {
             true => self.queue().note_silence(self.sent_at.elapsed()),
             false => self.note_answer(),
         }
-        if was_silent && why.failure == Failure::TimedOut && self.probe.is_none() {
-            // That the target is silent is known, and shows nothing about the endpoint.
-            return None;
-        }
-        let targets = self.shared.registry.count_up_to(TARGETS_COUNTED_MAX, |_| true);
-        let target = self.queue().id();
-        let at_fault =
-            self.shared.pool.with_endpoint(|endpoint, now| endpoint.on_unavailable(now, target, targets));
+        let before = self.queue().set_service(Service::UnavailableAt(Instant::now()));
+        let others_served = self.shared.registry.count_up_to(TARGETS_COUNTED_MAX, |other| other.is_served());
+        let is_known_silence = was_silent && why.failure == Failure::TimedOut;
+        let request = UnavailableRequest {
+            target: self.queue().id(),
+            before: if is_known_silence { Service::None } else { before },
+            others_served,
+        };
+        let at_fault = self.shared.pool.with_endpoint(|endpoint, now| endpoint.on_unavailable(now, request));
         at_fault.then(|| self.pause(why, PauseCause::Unavailable))
     }
 

@@ -129,8 +129,7 @@ pub struct Snapshot {
     /// Gauge: the most requests in flight at present, without the slow lane. It is the option `concurrency`, or less while
     /// the account is throttled or the endpoint has just come back.
     pub concurrency_limit: u64,
-    /// Gauge: requests in the slow lane: slow requests that made room for others, and requests of targets whose last answer
-    /// was slow.
+    /// Gauge: requests in the slow lane: slow requests that made room for others.
     pub requests_slow: u64,
     /// Requests that were answered with throttling.
     pub requests_throttled: u64,

@@ -14,8 +14,9 @@
 //! ```
 //!
 //! Credentials and the clock are everybody's. A connection that fails, a request that times out, and an answer such as 503
-//! can be the fault of one target. They are the fault of the endpoint when several targets meet them one after the other
-//! and no request is answered in between. A request that the sink cut short itself says nothing.
+//! can be the fault of one target. They are the fault of the endpoint when several targets meet them one after the other and
+//! no request is answered in between, or when there is no other target that was served. Targets that fail while others are
+//! answered do not count, and neither does a request that the sink cut short itself.
 //!
 //! The endpoint is a state machine without a lock, a clock or a task of its own; [`Pool`](super::pool::Pool) holds it.
 //!
@@ -38,9 +39,9 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::rate_limiter::RateLimiter;
+use crate::target::queue::Service;
 
-/// Targets that fail one after the other, without an answer in between, before the endpoint is considered down: this many,
-/// or all targets if there are fewer.
+/// Targets that fail one after the other, without an answer in between, before the endpoint is considered down.
 const SUSPECTS_MAX: usize = 3;
 /// The same after a false alarm: then some targets fail and others do not.
 const SUSPECTS_MAX_AFTER_ALARM: usize = 30;
@@ -78,6 +79,7 @@ pub struct Endpoint {
     /// The time at which the limit was last halved. A request sent before says nothing about the limit since.
     halved_at: Option<Instant>,
     rate_limiter: RateLimiter,
+    last_answer: Option<Instant>,
     /// Batches that the service has taken so far.
     delivered_batches: u64,
     /// The targets that failed since a request was last answered.
@@ -124,6 +126,18 @@ pub enum Admission {
     NotBefore(Instant),
 }
 
+/// A request that was not served, and what is known of the targets.
+#[derive(Clone, Copy, Debug)]
+pub struct UnavailableRequest {
+    /// The target.
+    pub target: TargetId,
+    /// The request of the target before. A target that fails all the time, while others are answered, shows nothing about the
+    /// endpoint.
+    pub before: Service,
+    /// The number of other targets whose last request was served, counted up to [`TARGETS_COUNTED_MAX`].
+    pub others_served: usize,
+}
+
 /// A failure that meets all targets.
 #[derive(Clone, Copy, Debug)]
 pub struct EndpointFailure {
@@ -162,6 +176,7 @@ impl Endpoint {
             answers_at_limit: 0,
             halved_at: None,
             rate_limiter: RateLimiter::default(),
+            last_answer: None,
             delivered_batches: 0,
             suspects: HashSet::new(),
             suspected_at: None,
@@ -258,24 +273,35 @@ impl Endpoint {
     /// A request had an answer that says only that the endpoint is there. Returns whether that brought the endpoint up.
     pub fn on_sign_of_life(&mut self, now: Instant, sent_at: Instant) -> bool {
         self.suspects.clear();
+        self.last_answer = Some(now);
         // A request with the old credentials may have gone out before they expired.
         let shows_more = self.paused_at.is_none_or(|paused_at| sent_at >= paused_at);
         let ends_pause = shows_more || self.cause == PauseCause::Unavailable;
         ends_pause && self.come_up(now)
     }
 
-    /// A request had no connection, no answer, or an answer such as 503. `targets` is the number of targets that there are, counted
-    /// up to [`TARGETS_COUNTED_MAX`]. Returns whether that is the fault of the endpoint rather than of the target.
-    pub fn on_unavailable(&mut self, now: Instant, target: TargetId, targets: usize) -> bool {
+    /// A request had no connection, no answer, or an answer such as 503. Returns whether that is the fault of the endpoint
+    /// rather than of the target.
+    pub fn on_unavailable(&mut self, now: Instant, request: UnavailableRequest) -> bool {
+        let UnavailableRequest { target, before, others_served } = request;
         if self.suspected_at.replace(now).is_some_and(|at| now - at > SUSPICION_REMEMBERED) {
             self.suspects.clear();
         }
-        self.is_new_suspect = self.suspects.insert(target);
-        let quick_probes_max = targets / TARGETS_PER_QUICK_PROBE;
-        self.quick_probes_max = quick_probes_max.clamp(QUICK_PROBES_MIN, QUICK_PROBES_MAX);
+        let is_evidence = match before {
+            Service::None => false,
+            Service::Served => true,
+            Service::UnavailableAt(at) => self.last_answer.is_none_or(|answer| answer <= at),
+        };
+        if is_evidence || others_served == 0 || !self.is_up() {
+            self.is_new_suspect = self.suspects.insert(target);
+        }
+        if self.is_up() {
+            let quick_probes_max = others_served / TARGETS_PER_QUICK_PROBE;
+            self.quick_probes_max = quick_probes_max.clamp(QUICK_PROBES_MIN, QUICK_PROBES_MAX);
+        }
         let is_alarmed = self.false_alarm_at.is_some_and(|at| now - at < ALARM_REMEMBERED);
         let suspects_max = if is_alarmed { SUSPECTS_MAX_AFTER_ALARM } else { SUSPECTS_MAX };
-        !self.is_up() || self.suspects.len() >= suspects_max.min(targets)
+        !self.is_up() || others_served == 0 || self.suspects.len() >= suspects_max
     }
 
     /// A failure that meets all targets: pauses the endpoint, unless another failure has done so already.

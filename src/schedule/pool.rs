@@ -30,12 +30,16 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::attempts::{Attempt, Attempts, Place};
+use super::attempts::{Attempts, Place};
 use super::endpoint::{Admission, Endpoint};
 use super::latency::Latencies;
 use crate::config::Config;
 use crate::sync::lock;
 use crate::target::{Queue, ReadyClass};
+
+use room::NoRoomYet;
+
+mod room;
 
 /// Requests in the slow lane for each slot, the least number of them, and the most. Each is a socket of the host.
 const SLOW_LANE_PER_SLOT: usize = 8;
@@ -108,15 +112,6 @@ pub struct PoolSnapshot {
     pub limit: usize,
     /// The ids of the queues with a request in the slow lane, one for each request.
     pub slow: Vec<usize>,
-}
-
-/// The reason why no room could be made for a target.
-#[derive(Clone, Copy, Debug)]
-enum NoRoomYet {
-    /// Room can be made then.
-    Until(Instant),
-    /// Only a change can make room.
-    UntilChange,
 }
 
 impl Pool {
@@ -285,86 +280,8 @@ impl Pool {
         state.waits(class) && state.attempts.of_class(class) < self.share(class)
     }
 
-    /// The most requests of a class, in slots and in the slow lane. So targets that are late or silent, however many they
-    /// are, leave room for those that are not known yet.
-    fn share(&self, class: ReadyClass) -> usize {
-        match class {
-            ReadyClass::Answering | ReadyClass::Untested => usize::MAX,
-            ReadyClass::Late => self.slow_lane_max / 2,
-            ReadyClass::Silent => self.slow_lane_max / 8,
-        }
-    }
-
-    fn slow_lane_has_room(&self, attempts: &Attempts, class: ReadyClass) -> bool {
-        let on_probation = attempts.count(Place::SlowLane, ReadyClass::is_probation);
-        let in_lane = attempts.count(Place::SlowLane, |_| true);
-        in_lane < self.slow_lane_max && (!class.is_probation() || on_probation < self.slow_lane_max / 4 * 3)
-    }
-
-    /// Makes room for a target that waits.
-    fn make_room(&self, state: &mut State, now: Instant) -> Result<(), NoRoomYet> {
-        let mut until = NoRoomYet::UntilChange;
-        for class in [ReadyClass::Late, ReadyClass::Silent] {
-            if state.waits(class) && !self.may_send(state, class) {
-                match state.cut_one_short(now, |attempt| attempt.class == class) {
-                    Ok(()) => return Ok(()),
-                    Err(no_room_yet) => until = until.earlier(no_room_yet),
-                }
-            }
-        }
-        self.free_slot(state, now).map_err(|no_room_yet| until.earlier(no_room_yet))
-    }
-
-    /// Moves a slow request out of its slot, for a target that waits for a slot.
-    fn free_slot(&self, state: &mut State, now: Instant) -> Result<(), NoRoomYet> {
-        let answering_waits = state.waits(ReadyClass::Answering);
-        let probation_waits =
-            ReadyClass::ALL.into_iter().any(|class| class.is_probation() && self.may_send(state, class));
-        if !answering_waits && !probation_waits {
-            return Err(NoRoomYet::UntilChange);
-        }
-        let any_slot_helps = answering_waits || state.has_probation_slot();
-        let helps = |attempt: &Attempt| {
-            attempt.place == Place::Slot && (any_slot_helps || attempt.class.is_probation())
-        };
-        let State { attempts, latencies, .. } = &*state;
-        let slow_at = |attempt: &Attempt| {
-            let threshold = match attempt.class {
-                ReadyClass::Late | ReadyClass::Silent => latencies.threshold_min(attempt.bytes),
-                _ => latencies.slow_threshold(self.slow_after, attempt.bytes),
-            };
-            attempt.sent_at + threshold
-        };
-        let finds_room =
-            |attempt: &Attempt| helps(attempt) && self.slow_lane_has_room(attempts, attempt.class);
-        if let Some((at, number)) = attempts.first_by(finds_room, slow_at)
-            && at <= now
-        {
-            state.attempts.move_to_slow_lane(number);
-            return Ok(());
-        }
-        let (at, _) = attempts.first_by(helps, slow_at).ok_or(NoRoomYet::UntilChange)?;
-        if at > now {
-            return Err(NoRoomYet::Until(at));
-        }
-        // The lane is full, or that part of it that targets on probation may take.
-        let is_full = attempts.count(Place::SlowLane, |_| true) >= self.slow_lane_max;
-        state.cut_one_short(now, |attempt| is_full || attempt.class.is_probation())
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
-    }
-}
-
-impl NoRoomYet {
-    fn earlier(self, other: NoRoomYet) -> NoRoomYet {
-        match (self, other) {
-            (NoRoomYet::Until(one), NoRoomYet::Until(other)) => NoRoomYet::Until(one.min(other)),
-            (NoRoomYet::Until(at), NoRoomYet::UntilChange)
-            | (NoRoomYet::UntilChange, NoRoomYet::Until(at)) => NoRoomYet::Until(at),
-            (NoRoomYet::UntilChange, NoRoomYet::UntilChange) => NoRoomYet::UntilChange,
-        }
     }
 }
 
@@ -376,20 +293,6 @@ impl State {
     /// Returns whether targets on probation hold less than half of the limit, or no slot if the limit is 1.
     fn has_probation_slot(&self) -> bool {
         self.attempts.count(Place::Slot, ReadyClass::is_probation) < (self.endpoint.limit() / 2).max(1)
-    }
-
-    /// Cuts the attempt short that outlived its patience first, among those that match.
-    fn cut_one_short(&mut self, now: Instant, matches: impl Fn(&Attempt) -> bool) -> Result<(), NoRoomYet> {
-        let latencies = &self.latencies;
-        let waited_for_until =
-            |attempt: &Attempt| attempt.sent_at + attempt.patience + latencies.transfer_time(attempt.bytes);
-        let first = self.attempts.first_by(matches, waited_for_until);
-        let (at, number) = first.ok_or(NoRoomYet::UntilChange)?;
-        if at > now {
-            return Err(NoRoomYet::Until(at));
-        }
-        self.attempts.cancel(number);
-        Ok(())
     }
 
     /// The place of a queue whose answer proves most: any that has not failed since the last answer of the endpoint, and that

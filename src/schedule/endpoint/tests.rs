@@ -6,9 +6,15 @@ fn failure(wait: Duration, probe: Option<u64>) -> EndpointFailure {
     EndpointFailure { cause: PauseCause::Credentials, wait, probe }
 }
 
+/// A target that was served before is not served, beside so many that are.
+fn request(target: TargetId, others_served: usize) -> UnavailableRequest {
+    UnavailableRequest { target, before: Service::Served, others_served }
+}
+
 /// Lets targets fail one after the other until that is the fault of the endpoint. Returns how many.
 fn fail_until_at_fault(endpoint: &mut Endpoint, now: Instant, targets: usize) -> usize {
-    (1..1000).find(|target| endpoint.on_unavailable(now, *target, targets)).expect("the endpoint is at fault")
+    let is_at_fault = |target: &usize| endpoint.on_unavailable(now, request(*target, targets - *target));
+    (1..=targets).find(is_at_fault).expect("the endpoint is at fault")
 }
 
 fn ms(ms: u64) -> Duration {
@@ -75,11 +81,21 @@ fn a_target_is_at_fault_itself_while_others_are_answered() {
     let mut endpoint = Endpoint::new(2, SLOW_AFTER);
     let start = Instant::now();
     for number in 0..100 {
-        assert!(!endpoint.on_unavailable(start, number, 100), "{number}");
-        assert!(!endpoint.on_unavailable(start, number + 1, 100), "{number}");
+        assert!(!endpoint.on_unavailable(start, request(number, 99)), "{number}");
+        assert!(!endpoint.on_unavailable(start, request(number + 1, 98)), "{number}");
         endpoint.on_answer(start, start);
     }
-    assert!((0..100).all(|_| !endpoint.on_unavailable(start, 7, 100)), "one target shows nothing");
+    assert!((0..100).all(|_| !endpoint.on_unavailable(start, request(7, 99))), "one target shows nothing");
+    for target in 8..100 {
+        for before in [Service::None, Service::UnavailableAt(start - ms(1))] {
+            let failing = UnavailableRequest { before, ..request(target, 1) };
+            assert!(!endpoint.on_unavailable(start, failing), "targets that always fail show nothing");
+        }
+    }
+    let before = Service::UnavailableAt(start);
+    let in_outage = [8, 9].map(|target| UnavailableRequest { before, ..request(target, 1) });
+    let at_fault = in_outage.map(|request| endpoint.on_unavailable(start + ms(1), request));
+    assert_eq!(at_fault, [false, true], "nobody was answered since they failed before");
 }
 
 #[test]
@@ -155,14 +171,14 @@ fn count_quick_probes(endpoint: &mut Endpoint, targets: usize, target: impl Fn(u
             return number;
         }
         probe = endpoint.on_sent(start, true);
-        endpoint.on_unavailable(start, target(number), targets);
+        endpoint.on_unavailable(start, request(target(number), targets));
     }
     1000
 }
 
 #[test]
 fn the_more_targets_there_are_the_more_of_them_are_asked_at_once() {
-    for (targets, expected) in [(1, 3), (20, 5), (64, 16), (10_000, 16)] {
+    for (targets, expected) in [(1, 3), (23, 5), (67, 16), (10_000, 16)] {
         let mut endpoint = Endpoint::new(2, SLOW_AFTER);
         let quick = count_quick_probes(&mut endpoint, targets, |number| 10_000 + number);
         assert_eq!(quick, expected, "of {targets}");

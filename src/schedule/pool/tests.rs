@@ -6,7 +6,8 @@ use tokio::time::advance;
 use super::*;
 use crate::memory::Budget;
 use crate::outcome::Ledger;
-use crate::schedule::endpoint::{EndpointFailure, PauseCause};
+use crate::schedule::endpoint::{EndpointFailure, PauseCause, UnavailableRequest};
+use crate::target::queue::Service;
 
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 
@@ -253,7 +254,8 @@ async fn the_probe_is_of_a_target_that_has_not_failed_since_the_last_answer() {
     world.push(Answering, 4);
     let suspects: Vec<_> = world.pool.lock().classes[0].iter().map(|queue| queue.id()).collect();
     for suspect in &suspects[..3] {
-        world.pool.with_endpoint(|endpoint, now| endpoint.on_unavailable(now, *suspect, 4));
+        let request = UnavailableRequest { target: *suspect, before: Service::Served, others_served: 1 };
+        world.pool.with_endpoint(|endpoint, now| endpoint.on_unavailable(now, request));
     }
     let failure = EndpointFailure { cause: PauseCause::Unavailable, wait: SLOW_AFTER, probe: None };
     world.pool.with_endpoint(|endpoint, now| endpoint.on_failure(now, failure));

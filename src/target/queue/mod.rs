@@ -82,6 +82,18 @@ impl Effects {
     }
 }
 
+/// Whether the service could serve the last request of a target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Service {
+    /// There was no request.
+    #[default]
+    None,
+    /// The service took the batch, or refused it.
+    Served,
+    /// At this time there was no connection, no answer, or an answer such as 503.
+    UnavailableAt(Instant),
+}
+
 /// The result of an expired flush timer.
 #[derive(Debug)]
 pub struct FlushTimerExpired {
@@ -190,6 +202,16 @@ impl Queue {
     /// The last request was answered, after this time.
     pub fn note_answer(&self, latency: Duration) {
         self.lock().standing = Standing::answered(latency, self.slow_after);
+    }
+
+    /// Notes whether the service could serve the last request. Returns the same of the one before.
+    pub fn set_service(&self, service: Service) -> Service {
+        std::mem::replace(&mut self.lock().service, service)
+    }
+
+    /// Returns whether the service could serve the last request.
+    pub fn is_served(&self) -> bool {
+        self.lock().service == Service::Served
     }
 
     /// The last request was waited for this long, in vain.

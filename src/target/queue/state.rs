@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
+use super::Service;
 use super::snapshot::LastError;
 use crate::batch::{Batch, InitialCapacity, OpenBatch};
 use crate::health::Health;
@@ -39,6 +40,8 @@ pub(super) struct State {
     pub(super) due: bool,
     /// What became of the last request.
     pub(super) standing: Standing,
+    /// Whether the service could serve the last request.
+    pub(super) service: Service,
     pub(super) next_batch: u64,
     /// The timestamp of the last event that was pushed with one.
     pub(super) last_timestamp_ms: Option<i64>,

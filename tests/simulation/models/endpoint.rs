@@ -11,8 +11,7 @@ use tokio::time::Instant;
 use super::{BatchId, Moment};
 use crate::faults::Meaning;
 
-/// Queues that fail one after the other, without an answer in between, before the endpoint may be at fault; or all queues
-/// that there are.
+/// Queues that fail one after the other, without an answer in between, before the endpoint may be at fault.
 const AT_FAULT_MIN: usize = 3;
 
 /// The conclusion about the endpoint from the end of an attempt.
@@ -112,10 +111,11 @@ impl EndpointModel {
         self.probe_index(batch).is_some()
     }
 
-    /// Returns true if the endpoint may be at fault when this queue is not served now.
-    pub fn may_be_at_fault(&self, queue: usize, queues: usize) -> bool {
+    /// Returns true if the endpoint may be at fault when this queue is not served now. `is_other_served`: the last request of
+    /// another queue was served.
+    pub fn may_be_at_fault(&self, queue: usize, is_other_served: bool) -> bool {
         let others = self.suspects.iter().filter(|other| **other != queue).count();
-        self.may_be_paused() || others + 1 >= AT_FAULT_MIN.min(queues)
+        self.may_be_paused() || others + 1 >= AT_FAULT_MIN || !is_other_served
     }
 
     fn probe_index(&self, batch: BatchId) -> Option<usize> {

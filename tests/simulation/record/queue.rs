@@ -51,6 +51,8 @@ pub struct QueueRecord {
     pub is_out_of_order: bool,
     /// The latest timestamp of a piece.
     pub newest_timestamp_ms: i64,
+    /// The service could serve the last request.
+    pub is_served: bool,
     /// What became of the last request.
     pub steadiness: Steadiness,
     /// The time in which the engine had a reason not to send to the target.
@@ -95,6 +97,7 @@ impl QueueRecord {
             may_drop_any: false,
             is_out_of_order: false,
             newest_timestamp_ms: i64::MIN,
+            is_served: false,
             steadiness: Steadiness::OnTrial,
             excused: Duration::ZERO,
             excused_before_close: Duration::ZERO,
@@ -105,6 +108,7 @@ impl QueueRecord {
     pub fn forget(&mut self) {
         (self.last_push_at, self.last_timestamp_ms, self.missing) = (None, None, false);
         (self.delivered_at, self.unknown_refusals) = (None, 0);
+        self.is_served = false;
         (self.breaker, self.steadiness) = (BreakerModel::new(self.one_at_a_time), Steadiness::OnTrial);
     }
 

@@ -66,7 +66,9 @@ impl World {
 fn check_order(queue: &QueueRecord, key: BatchKey, now: Moment) -> Result<(), String> {
     let batch = &queue.batches[&key];
     let next = queue.next_key();
-    if batch.state == BatchState::New && key != next {
+    // The batch of another attempt may not have been seen yet.
+    let may_be_unseen = queue.unseen_since.is_some() && !queue.one_at_a_time;
+    if batch.state == BatchState::New && key != next && !may_be_unseen {
         return Err(format!("went out while the events from {next} on were still to come"));
     }
     let newest = queue.newest_sent.filter(|newest| *newest > key);
@@ -78,7 +80,6 @@ fn check_order(queue: &QueueRecord, key: BatchKey, now: Moment) -> Result<(), St
         let lets_others_go = batch.may_need_memory || (batch.is_set_aside && !queue.is_proven(batch));
         let goes_first = !batch.may_be_given_up() && !lets_others_go && batch.halving == Halving::No;
         // With several requests at once, a batch may have been taken from its queue before the other came back.
-        let may_be_unseen = queue.unseen_since.is_some();
         let waits = queue.one_at_a_time || (batch.is_half && waits_before(batch, now) && !may_be_unseen);
         goes_first && waits
     });

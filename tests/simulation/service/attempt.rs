@@ -59,14 +59,18 @@ impl World {
             Failure::NotSent => {}
             Failure::Answered | Failure::Unreadable => self.note_answer(id),
         }
-        let queues = self.known_queues();
+        let is_other_served = self.is_other_served(id.queue);
         // A creation that is throttled was answered.
         let is_throttled = meaning_of(error) == Meaning::Throttle;
-        let may_be_at_fault = !is_throttled && self.endpoint.may_be_at_fault(id.queue, queues);
+        let may_be_at_fault = !is_throttled && self.endpoint.may_be_at_fault(id.queue, is_other_served);
         let unavailable = match may_be_at_fault {
             true => EndpointSign::PerhapsAtFault,
             false if is_throttled => EndpointSign::Answered,
             false => EndpointSign::Unavailable,
+        };
+        self.record.queues[id.queue].is_served = match meaning {
+            Meaning::Pause => self.record.queues[id.queue].is_served,
+            meaning => meaning != Meaning::Unavailable || is_throttled,
         };
         if id.is_unseen() {
             return self.unseen_fails(id, meaning, unavailable);
@@ -120,11 +124,12 @@ impl World {
         }
     }
 
-    /// The number of queues that the engine certainly knows.
-    fn known_queues(&mut self) -> usize {
+    /// Returns true if the last request of another queue was served, and the engine has not forgotten that queue.
+    fn is_other_served(&mut self, queue: usize) -> bool {
         let (now, idle) = (self.tick().at, self.scenario.config.target_idle);
-        let is_known = |queue: &&QueueRecord| queue.last_push_at.is_some_and(|at| now - at < idle);
-        self.record.queues.iter().filter(is_known).count()
+        let is_known = |queue: &QueueRecord| queue.last_push_at.is_some_and(|at| now - at < idle);
+        let mut others = self.record.queues.iter().enumerate().filter(|(other, _)| *other != queue);
+        others.any(|(_, other)| other.is_served && is_known(other))
     }
 
     /// A request was answered.

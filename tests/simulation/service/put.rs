@@ -121,6 +121,7 @@ impl World {
             }
             (error, _) => {
                 self.note_answer(batch);
+                self.record.queues[batch.queue].is_served = true;
                 self.confirm(batch, refused, error.is_some());
                 let queue = &mut self.record.queues[batch.queue];
                 let sent_at = queue.batches[&batch.key].last_request_at;

@@ -58,8 +58,10 @@ impl World {
         let others = queue.unfinished.iter().filter(|key| **key != id.key).map(|key| &queue.batches[key]);
         let waiting: Vec<_> = others.filter(|batch| !batch.is_in_flight() && !batch.is_set_aside).collect();
         let is_any_unsent = queue.pieces.iter().any(|piece| self.record.pieces[*piece].batch.is_none());
-        let does_any_wait =
-            !self.may_drop_oldest(id.queue) && waiting.iter().any(|batch| !batch.may_be_given_up());
+        // With several requests at once, the others may have been taken from the queue already.
+        let does_any_wait = queue.one_at_a_time
+            && !self.may_drop_oldest(id.queue)
+            && waiting.iter().any(|batch| !batch.may_be_given_up());
         let counted = if does_any_wait {
             CountedFailure::No
         } else if waiting.is_empty() && !is_any_unsent {

@@ -63,6 +63,7 @@ impl World {
     pub fn is_answered(&mut self, id: BatchId) {
         let now = self.tick();
         self.note_answer(id);
+        self.record.queues[id.queue].is_served = true;
         self.endpoint.attempt_ends(id, EndpointSign::Answered, self.sent_at(), now);
     }
 
