@@ -47,7 +47,7 @@ def everywhere(kinds, entry):
     if entry["baseline"] is not None:
         limits.append(("lost in the baseline", entry["baseline"]["lost"], "at most", 0))
     if not set(kinds) & set(PAUSES_ALLOWED):
-        limits.append(("false pauses", entry["own"]["pauses"], "at most", 0))
+        limits.append(("false pauses", entry["own"]["pauses"], "at most", entry["pauses_max"]))
     return limits
 
 

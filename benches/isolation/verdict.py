@@ -112,6 +112,7 @@ def compare(scenario, baseline_run, run, times):
         "lost": own["lost"],
         "duplicates": own["duplicates"],
         "pauses": own["pauses"],
+        "pauses_max": scenario.pauses_max,
         "healthy_rejected": own["healthy_rejected"],
         "failing_rejected": rejected["failing"],
         "flood_rejected": rejected["flood"],

@@ -104,7 +104,7 @@ impl Permit {
         throttling
     }
 
-    /// The request was cut short, to make room for others. That is nobody's fault.
+    /// The request was cut short, to make room for others. No target and no endpoint is at fault.
     pub(super) fn on_cut_short(&mut self) {
         self.queue().note_silence(self.sent_at.elapsed());
     }

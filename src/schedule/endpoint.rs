@@ -50,7 +50,7 @@ const SUSPECTS_MAX_AFTER_ALARM: usize = 30;
 const SUSPICION_REMEMBERED: Duration = Duration::from_secs(10);
 /// Time for which a false alarm is remembered.
 const ALARM_REMEMBERED: Duration = Duration::from_secs(30);
-/// Probes that follow each other at once: one for so many targets, within the two bounds. If a third of the targets are not at
+/// Probes that follow each other at once: one for this number of targets, within the two bounds. If a third of the targets are not at
 /// fault, one of 16 probes shows that in nearly every case.
 const TARGETS_PER_QUICK_PROBE: usize = 4;
 const QUICK_PROBES_MIN: usize = 3;

@@ -37,8 +37,6 @@ use crate::config::Config;
 use crate::sync::lock;
 use crate::target::{Queue, ReadyClass};
 
-use room::NoRoomYet;
-
 mod room;
 
 /// Requests in the slow lane for each slot, the least number of them, and the most. Each is a socket of the host.
@@ -226,8 +224,8 @@ impl Pool {
             let Some(class) = class else {
                 match self.make_room(&mut state, now) {
                     Ok(()) => continue,
-                    Err(NoRoomYet::Until(at)) => return NextGrant::NotBefore(at),
-                    Err(NoRoomYet::UntilChange) => return NextGrant::WaitForChange,
+                    Err(Some(at)) => return NextGrant::NotBefore(at),
+                    Err(None) => return NextGrant::WaitForChange,
                 }
             };
             let place = match class {

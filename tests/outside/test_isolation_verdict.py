@@ -105,7 +105,7 @@ def faulty_run(scenario, by_target, requests=0, **more):
         ("slow_50", [(10, 10, 5, 59_000)] * 49 + [(10, 10, 5, 61_000)], ["slow_50: longest wait in s"]),
         ("slow_50", [(10, 10, 5, 59_000)] * 30 + [(10, 10, 0, 59_000)] * 20, ["slow_50: Jain's index"]),
         ("slow_50", [(10, 10, 5, 59_000)] * 49 + [(10, 9, 5, 59_000)], ["lost", "unaccounted"]),
-        ("flapping_20", [(10, 10, 5, 11_000)] * 20, ["flapping_20: longest wait in s"]),
+        ("flapping_20", [(10, 10, 5, 41_000)] * 20, ["flapping_20: longest wait in s"]),
         ("flood_1", [(10, 10, 5, 6_000)], ["flood: longest wait in s"]),
         ("flood_1", [(10, 9, 5, 1_000)], ["lost", "unaccounted"]),
     ],

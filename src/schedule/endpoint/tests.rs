@@ -67,7 +67,7 @@ fn a_failure_while_a_probe_is_out_does_not_say_when_the_endpoint_comes_back() {
     let mut endpoint = Endpoint::new(2, SLOW_AFTER);
     let start = Instant::now();
     let Pause { until, .. } = endpoint.on_failure(start, failure(ms(500), None));
-    let probe = endpoint.on_sent(until, true);
+    endpoint.on_sent(until, true);
     assert_eq!(
         endpoint.on_failure(until, failure(ms(9000), None)),
         Pause { until, is_new: false },
@@ -114,7 +114,7 @@ fn a_false_alarm_ends_at_once_leaves_the_limit_and_makes_the_next_alarm_rarer() 
     assert_eq!(fail_until_at_fault(&mut endpoint, start, 100), 3);
     assert_eq!(endpoint.on_failure(start, unavailable(None)).until, start, "a probe goes at once");
     assert_eq!(endpoint.limit(), 1);
-    let probe = endpoint.on_sent(start, true);
+    endpoint.on_sent(start, true);
     assert!(endpoint.on_answer(start + ms(5), start));
     assert_eq!(endpoint.limit(), 8);
     assert_eq!(fail_until_at_fault(&mut endpoint, start + ms(10), 100), 30);

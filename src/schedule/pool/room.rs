@@ -1,4 +1,4 @@
-//! How the pool makes room for a target that waits: a slow request leaves its slot, or a request is cut short.
+//! Room for a target that waits: a slow request leaves its slot, or a request is cut short.
 
 use tokio::time::Instant;
 
@@ -6,13 +6,11 @@ use super::{Pool, State};
 use crate::schedule::attempts::{Attempt, Attempts, Place};
 use crate::target::ReadyClass;
 
-/// The reason why no room could be made for a target.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum NoRoomYet {
-    /// Room can be made then.
-    Until(Instant),
-    /// Only a change can make room.
-    UntilChange,
+/// There is no room yet: it can be made at this time, or (`None`) only after a change.
+type NoRoomYet = Option<Instant>;
+
+fn earlier(one: NoRoomYet, other: NoRoomYet) -> NoRoomYet {
+    [one, other].into_iter().flatten().min()
 }
 
 impl Pool {
@@ -34,16 +32,16 @@ impl Pool {
 
     /// Makes room for a target that waits.
     pub(super) fn make_room(&self, state: &mut State, now: Instant) -> Result<(), NoRoomYet> {
-        let mut until = NoRoomYet::UntilChange;
+        let mut until = None;
         for class in [ReadyClass::Late, ReadyClass::Silent] {
             if state.waits(class) && !self.may_send(state, class) {
                 match state.cut_one_short(now, |attempt| attempt.class == class) {
                     Ok(()) => return Ok(()),
-                    Err(no_room_yet) => until = until.earlier(no_room_yet),
+                    Err(no_room_yet) => until = earlier(until, no_room_yet),
                 }
             }
         }
-        self.free_slot(state, now).map_err(|no_room_yet| until.earlier(no_room_yet))
+        self.free_slot(state, now).map_err(|no_room_yet| earlier(until, no_room_yet))
     }
 
     /// Moves a slow request out of its slot, for a target that waits for a slot.
@@ -52,7 +50,7 @@ impl Pool {
         let probation_waits =
             ReadyClass::ALL.into_iter().any(|class| class.is_probation() && self.may_send(state, class));
         if !answering_waits && !probation_waits {
-            return Err(NoRoomYet::UntilChange);
+            return Err(None);
         }
         let any_slot_helps = answering_waits || state.has_probation_slot();
         let helps = |attempt: &Attempt| {
@@ -74,24 +72,13 @@ impl Pool {
             state.attempts.move_to_slow_lane(number);
             return Ok(());
         }
-        let (at, _) = attempts.first_by(helps, slow_at).ok_or(NoRoomYet::UntilChange)?;
+        let (at, _) = attempts.first_by(helps, slow_at).ok_or(None)?;
         if at > now {
-            return Err(NoRoomYet::Until(at));
+            return Err(Some(at));
         }
         // The lane is full, or that part of it that targets on probation may take.
         let is_full = attempts.count(Place::SlowLane, |_| true) >= self.slow_lane_max;
         state.cut_one_short(now, |attempt| is_full || attempt.class.is_probation())
-    }
-}
-
-impl NoRoomYet {
-    fn earlier(self, other: NoRoomYet) -> NoRoomYet {
-        match (self, other) {
-            (NoRoomYet::Until(one), NoRoomYet::Until(other)) => NoRoomYet::Until(one.min(other)),
-            (NoRoomYet::Until(at), NoRoomYet::UntilChange)
-            | (NoRoomYet::UntilChange, NoRoomYet::Until(at)) => NoRoomYet::Until(at),
-            (NoRoomYet::UntilChange, NoRoomYet::UntilChange) => NoRoomYet::UntilChange,
-        }
     }
 }
 
@@ -102,9 +89,9 @@ impl State {
         let waited_for_until =
             |attempt: &Attempt| attempt.sent_at + attempt.patience + latencies.transfer_time(attempt.bytes);
         let first = self.attempts.first_by(matches, waited_for_until);
-        let (at, number) = first.ok_or(NoRoomYet::UntilChange)?;
+        let (at, number) = first.ok_or(None)?;
         if at > now {
-            return Err(NoRoomYet::Until(at));
+            return Err(Some(at));
         }
         self.attempts.cancel(number);
         Ok(())
