@@ -65,6 +65,8 @@ struct State {
     classes: [VecDeque<Arc<Queue>>; ReadyClass::ALL.len()],
     /// The last grant was for a target on probation.
     was_probation: bool,
+    /// The next grant for an untested target is for the newest of them, else for the oldest.
+    is_newest_next: bool,
     attempts: Attempts,
     endpoint: Endpoint,
     latencies: Latencies,
@@ -118,6 +120,7 @@ impl Pool {
         let state = State {
             classes: Default::default(),
             was_probation: false,
+            is_newest_next: true,
             attempts: Attempts::default(),
             endpoint: Endpoint::new(config.concurrency, config.slow_after),
             latencies: Latencies::default(),
@@ -230,14 +233,15 @@ impl Pool {
             };
             let place = match class {
                 _ if is_probe => state.best_probe(class, random_below),
-                // Of targets of which nothing is known, the newest goes first. So those that were tried in vain before it,
-                // however many they are, do not hold it up.
-                ReadyClass::Untested => state.classes[class.index()].len() - 1,
+                // Of targets of which nothing is known, the newest and the oldest take turns. So those that were pushed to before
+                // it or after it, and are tried in vain, do not hold a target up, however many they are.
+                ReadyClass::Untested if state.is_newest_next => state.classes[class.index()].len() - 1,
                 _ => 0,
             };
             let Some(queue) = state.classes[class.index()].remove(place) else {
                 return NextGrant::WaitForChange;
             };
+            state.is_newest_next ^= class == ReadyClass::Untested;
             self.ready.fetch_sub(1, Ordering::Relaxed);
             return NextGrant::Grant(self.grant(&mut state, queue, class, is_probe, now));
         }

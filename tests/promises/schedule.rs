@@ -128,6 +128,27 @@ fn targets_that_are_answered_after_5_s_deliver_everything_from_a_cold_start() {
     assert_eq!(host.stats().delivered_events, 70 * events as u64);
 }
 
+#[test]
+fn silent_targets_cost_healthy_ones_less_than_a_second_when_a_flush_sends_everything_at_once() {
+    // The flush sends targets in the order in which they came: the healthy ones first, or last.
+    for is_healthy_first in [false, true] {
+        let local = local();
+        let (silent, healthy) = (create_groups(&local, "/silent", 200), create_groups(&local, "/healthy", 5));
+        local.add_fault(Rule::hang().group("/silent/*"));
+        let host = Host::open(&local, &[("flush_interval_ms", "3600000"), ("concurrency", "2")]);
+        let mut groups = vec![&silent, &healthy];
+        groups.rotate_left(usize::from(is_healthy_first));
+        groups.into_iter().flatten().for_each(|group| host.must_push(group, "s", "m"));
+        let begin = Instant::now();
+        assert_eq!(host.flush(0), CWL_ERR_TIMEOUT);
+        wait_for_all(&local, &host, &healthy, 1);
+        let waited = begin.elapsed();
+        // Before the first answer, a request is slow after 240 ms. Then the healthy ones take turns with silent ones.
+        assert!(waited < Duration::from_secs(1), "healthy first: {is_healthy_first}, {waited:?}");
+        assert_eq!(host.shutdown(0), CWL_ERR_ABANDONED);
+    }
+}
+
 /// Silent targets are pushed first, and nothing is warm. Returns the longest wait of an event of five healthy targets.
 fn cold_start(silent: usize, concurrency: &str, flush_interval_ms: &str) -> Duration {
     let local = local();

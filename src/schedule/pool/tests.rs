@@ -124,10 +124,12 @@ async fn targets_on_probation_take_half_of_the_slots_and_the_other_half_is_free_
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_newest_of_the_targets_that_nothing_is_known_of_goes_first() {
-    let mut world = World::new(1);
-    world.push(Untested, 5);
-    assert_eq!(world.grants()[0].queue.stream(), "s5");
+async fn the_newest_and_the_oldest_of_the_targets_that_nothing_is_known_of_take_turns() {
+    let mut world = World::new(8);
+    world.push(Untested, 9);
+    let grants = world.grants();
+    let streams: Vec<_> = grants.iter().map(|grant| grant.queue.stream()).collect();
+    assert_eq!(streams, ["s9", "s1", "s8", "s2"]);
 }
 
 #[tokio::test(start_paused = true)]
