@@ -80,7 +80,8 @@ fn check_order(queue: &QueueRecord, key: BatchKey, now: Moment) -> Result<(), St
         let lets_others_go = batch.may_need_memory || (batch.is_set_aside && !queue.is_proven(batch));
         let goes_first = !batch.may_be_given_up() && !lets_others_go && batch.halving == Halving::No;
         // With several requests at once, a batch may have been taken from its queue before the other came back.
-        let waits = queue.one_at_a_time || (batch.is_half && waits_before(batch, now) && !may_be_unseen);
+        let is_next = batch.is_half && !batch.was_set_aside && !may_be_unseen && waits_before(batch, now);
+        let waits = queue.one_at_a_time || is_next;
         goes_first && waits
     });
     match before {
