@@ -494,7 +494,7 @@ PROGRESS = re.compile(
 
 def test_progress_is_one_line_that_is_rewritten_and_leaves_no_remains(group):
     faults = [
-        {"operation": "PutLogEvents", "error": {"code": "ServiceUnavailableException", "status": 503}, "count": 1},
+        {"operation": "PutLogEvents", "error": {"code": "AccessDeniedException", "status": 400}, "count": 3},
         {"operation": "PutLogEvents", "delay_ms": 700},
     ]
 

@@ -265,3 +265,10 @@ pub fn arrived(local: &Local, group: &str, stream: &str) -> Vec<String> {
 pub fn numbers(n: usize) -> Vec<String> {
     (0..n).map(|number| number.to_string()).collect()
 }
+
+/// Creates `count` groups below `name`, each with a stream "s".
+pub fn create_groups(local: &Local, name: &str, count: usize) -> Vec<String> {
+    let groups: Vec<_> = (0..count).map(|number| format!("{name}/{number}")).collect();
+    groups.iter().for_each(|group| local.create_stream(group, "s"));
+    groups
+}

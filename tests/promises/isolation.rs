@@ -10,13 +10,6 @@ use crate::host::*;
 
 const FAST: [(&str, &str); 2] = [("flush_interval_ms", "20"), ("concurrency", "2")];
 
-/// Creates `count` groups below `name`, each with a stream "s".
-fn create_groups(local: &Local, name: &str, count: usize) -> Vec<String> {
-    let groups: Vec<_> = (0..count).map(|number| format!("{name}/{number}")).collect();
-    groups.iter().for_each(|group| local.create_stream(group, "s"));
-    groups
-}
-
 /// Pushes `events` events to an empty group, waits for each before the next, and returns the longest wait.
 fn longest_wait(local: &Local, host: &Host, group: &str, events: usize) -> Duration {
     let deliver = |number: usize| {

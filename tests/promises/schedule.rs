@@ -9,13 +9,6 @@ use cwl_local::{Local, Rule};
 
 use crate::host::*;
 
-/// Creates `count` groups below `name`, each with a stream "s".
-fn create_groups(local: &Local, name: &str, count: usize) -> Vec<String> {
-    let groups: Vec<_> = (0..count).map(|number| format!("{name}/{number}")).collect();
-    groups.iter().for_each(|group| local.create_stream(group, "s"));
-    groups
-}
-
 /// Pushes an event to each group every 50 ms, for this time. Returns the number of events for each group.
 fn push_for(host: &Host, groups: &[String], time: Duration) -> usize {
     let begin = Instant::now();

@@ -6,7 +6,7 @@ fn failure(wait: Duration, probe: Option<u64>) -> EndpointFailure {
     EndpointFailure { cause: PauseCause::Credentials, wait, probe }
 }
 
-/// A target that was served before is not served, beside so many that are.
+/// A target that was served before is not served, beside this number of targets that are.
 fn request(target: TargetId, others_served: usize) -> UnavailableRequest {
     UnavailableRequest { target, before: Service::Served, others_served }
 }

@@ -82,7 +82,7 @@ impl Effects {
     }
 }
 
-/// Whether the service could serve the last request of a target.
+/// The service of the last request of a target, as far as it shows whether the endpoint is available.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Service {
     /// There was no request.
