@@ -21,7 +21,7 @@ fn push_for(host: &Host, groups: &[String], time: Duration) -> usize {
     events
 }
 
-/// Waits until each group has so many events, and returns how long that took.
+/// Waits until each group has this number of events, and returns how long that took.
 fn wait_for_all(local: &Local, host: &Host, groups: &[String], events: usize) -> Duration {
     let begin = Instant::now();
     let all = |local: &Local| groups.iter().all(|group| local.event_count(group) >= events);

@@ -157,7 +157,7 @@ impl World {
         };
     }
 
-    /// An attempt was cut short to make room for others. That is nobody's fault.
+    /// An attempt was cut short to make room for others. Neither its target nor the endpoint is at fault.
     pub(super) fn attempt_is_cut_short(&mut self, id: BatchId) {
         self.note_silence(id);
         let end = AttemptEnd::Requeued { counted: CountedFailure::No, may_be_final: false };
