@@ -39,6 +39,13 @@ pub const RETENTION_DAYS: [u32; 22] =
 /// Fluent Bit image.
 pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(4);
 
+/// How long a connection may be silent before the kernel asks the peer whether it is still there, and the time between two
+/// such questions. Firewalls forget a silent connection after a minute and more; load balancers of AWS after 350 s.
+pub const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// The number of unanswered questions after which a connection is dead.
+pub const TCP_KEEPALIVE_PROBES: u32 = 3;
+
 /// Checks the name of a log group: 1 to 512 of `. - _ / # A-Z a-z 0-9`.
 /// Source: API reference, `CreateLogGroup`.
 pub fn check_group_name(name: &str) -> Result<(), String> {

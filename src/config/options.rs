@@ -5,6 +5,7 @@
 //! and of the README's table: `make docs` writes both.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::checks::{any_text, check_endpoint, check_region};
@@ -88,6 +89,9 @@ options! {
     "endpoint_url": Text(check_endpoint), "",
         "Endpoint to use instead of that of the region, such as a VPC endpoint or a test server. Default: `AWS_ENDPOINT_URL_CLOUDWATCH_LOGS`, `AWS_ENDPOINT_URL`, or `endpoint_url` of the profile. Log events go over plain HTTP only when this URL begins with `http://`.";
         endpoint_url: Option<String> = |v: String| Some(v.trim_end_matches('/').to_owned());
+    "ca_bundle": Text(any_text), "",
+        "File of the certificates to trust over HTTPS, in PEM, in place of those of the system. Default: `AWS_CA_BUNDLE`, then `SSL_CERT_FILE` and `SSL_CERT_DIR`, then the system's own. A file that is replaced counts for the connections after that, within a minute.";
+        ca_bundle: Option<PathBuf> = |v: String| Some(v.into());
     "profile": Text(any_text), "",
         "Profile of the AWS configuration files. Credentials and region are read from it.";
         profile: Option<String> = Some;

@@ -12,7 +12,7 @@ use super::permit::Permit;
 use super::shared::Shared;
 use crate::schedule::backoff::Backoff;
 use crate::schedule::service_errors::{Verdict, classify, may_be_clock};
-use crate::service::{ApiError, PutLogEvents, RejectedEvents};
+use crate::service::{ApiError, Failure, PutLogEvents, RejectedEvents};
 use crate::target::queue::Throttling;
 
 /// Sends the batch once. When its group or stream is missing and may be created, creates it first and sends the batch at
@@ -148,15 +148,20 @@ async fn put(
     let request = PutLogEvents { group: queue.group(), stream: queue.stream(), body, emf: queue.is_emf() };
     let _request = shared.stats.begin_request(bytes);
     permit.on_sent(bytes);
+    let sent_at = Instant::now();
     let answer = unless_cut_short(permit, shared.api.put_log_events(request)).await;
+    let (took, timeout) = (sent_at.elapsed(), shared.config.request_timeout);
     match &answer {
         Ok(_) => {
-            shared.body_limit.on_passed(bytes);
+            shared.body_limit.on_passed(bytes, took, timeout);
             debug!("{}: {bytes} bytes delivered", queue.name());
         }
         Err(not_taken) => {
             shared.stats.count_failed_request();
             if let NotTaken::Failed(error) = not_taken {
+                if error.failure == Failure::TimedOut && took >= timeout {
+                    shared.body_limit.on_timed_out(bytes, sent_at);
+                }
                 debug!("{}: {bytes} bytes not taken: {error}", queue.name());
             }
         }

@@ -3,8 +3,10 @@
 //! The SDK resolves credentials and endpoints, signs requests and reads answers. It does not serialize events: the body that
 //! the pushes wrote replaces the body of the SDK before the request is signed. It does not retry: every call is one attempt.
 
+use std::env;
 use std::error::Error as StdError;
 use std::iter;
+use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 
 use aws_config::{AppName, BehaviorVersion, Region};
@@ -14,10 +16,7 @@ use aws_sdk_cloudwatchlogs::config::timeout::TimeoutConfig;
 use aws_sdk_cloudwatchlogs::config::{Credentials, StalledStreamProtectionConfig};
 use aws_sdk_cloudwatchlogs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudwatchlogs::operation::put_log_events::PutLogEventsOutput;
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::interceptors::context::{
     AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
 };
@@ -27,9 +26,9 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use thiserror::Error;
 
+use super::http_client;
 use super::{Answer, ApiError, Failure, LogsApi, NewGroup, PutLogEvents, RejectedEvents, RequestBody};
 use crate::config::{Config, Secret};
-use crate::limits::CONNECTION_IDLE_MAX;
 
 type HttpResponse = aws_sdk_cloudwatchlogs::config::http::HttpResponse;
 
@@ -73,7 +72,7 @@ impl AwsLogs {
             .operation_attempt_timeout(config.request_timeout)
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http_client())
+            .http_client(http_client::Client::new(ca_bundle(config)))
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
@@ -198,19 +197,10 @@ impl Intercept for Serialized {
     }
 }
 
-/// The HTTP client of the SDK, except that it closes connections that were idle for [`CONNECTION_IDLE_MAX`].
-///
-/// `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` apply, as in the SDK's own client.
-fn http_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, components| {
-        let mut connector = aws_smithy_http_client::Connector::builder()
-            .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc))
-            .proxy_config(ProxyConfig::from_env())
-            .pool_idle_timeout(CONNECTION_IDLE_MAX);
-        connector.set_connector_settings(settings.cloned());
-        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
-        connector.build()
-    })
+/// The file of the certificates to trust. AWS's SDK does not read the variable; its CLI and boto3 do.
+fn ca_bundle(config: &Config) -> Option<PathBuf> {
+    let from_environment = || env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()).map(PathBuf::from);
+    config.ca_bundle.clone().or_else(from_environment)
 }
 
 fn rejected_events(output: &PutLogEventsOutput) -> RejectedEvents {
@@ -233,10 +223,7 @@ where
         SdkError::ServiceError(_) => Failure::Answered,
         SdkError::TimeoutError(_) => Failure::TimedOut,
         SdkError::DispatchFailure(failure) if failure.is_timeout() => Failure::TimedOut,
-        // The SDK classifies a connection that ends without an answer as another, transient failure.
-        SdkError::DispatchFailure(failure) if failure.is_io() || failure.as_other().is_some() => {
-            Failure::Connection
-        }
+        SdkError::DispatchFailure(failure) if failure.is_io() => Failure::Connection,
         SdkError::DispatchFailure(_) if is_not_http(&error) => Failure::Unreadable,
         SdkError::ResponseError(_) => Failure::Unreadable,
         _ => Failure::NotSent,

@@ -3,6 +3,7 @@
 //! [`LogsApi`] is implemented for AWS in [`aws`], the only place that names the SDK. A test brings its own implementation.
 
 pub mod aws;
+mod http_client;
 
 use std::fmt;
 use std::future::Future;

@@ -1,6 +1,6 @@
 """HTTPS: the library trusts the machine's certificates and no others; no event is lost while it cannot trust.
 
-The host is a separate process, because a process reads the trusted certificates only once.
+The host is a separate process, because its environment names the certificates.
 """
 
 import os

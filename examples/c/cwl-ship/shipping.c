@@ -55,7 +55,7 @@ void update_progress(struct shipper *shipper)
     if (cwl_stats(shipper->sink, &stats) != CWL_OK)
         return;
     char text[PROGRESS_SIZE], retrying[64] = "";
-    if (stats.targets_failing > 0)
+    if (stats.targets_failing > 0 || stats.endpoint_paused)
         snprintf(retrying, sizeof retrying, ", retrying (%" PRIu64 " requests failed)", stats.requests_failed);
     snprintf(text, sizeof text, "%s%" PRIu64 " lines, %.1f MB: %" PRIu64 " delivered, %" PRIu64 " pending%s",
              shipper->deadline_ms != 0 ? "flushing: " : "", shipper->lines, (double)shipper->pushed_bytes / 1e6,

@@ -1,4 +1,5 @@
-//! The model of the limit of a request body on the wire: a size that the service refused is not sent again.
+//! The model of the limit of a request body on the wire: a size that the service refused is not sent again. What the engine
+//! learns from time-outs is not modelled exactly: after one of a large body, any body may be halved.
 
 /// The smallest refused body that says something about others, in bytes.
 const LEARNED_BYTES_MIN: usize = 64 * 1024;
@@ -9,17 +10,24 @@ pub struct BodyLimitModel {
     max_bytes: Option<usize>,
     /// The largest body that the service took, in bytes.
     taken_bytes: usize,
+    /// True if a large body had no answer.
+    has_timed_out: bool,
 }
 
 impl BodyLimitModel {
-    /// Returns true if a size was refused.
+    /// Returns true if bodies may be halved for their size.
     pub fn is_known(&self) -> bool {
-        self.max_bytes.is_some()
+        self.max_bytes.is_some() || self.has_timed_out
     }
 
     /// Returns true if a body of this size is halved before it is sent.
     pub fn is_exceeded_by(&self, bytes: usize) -> bool {
         self.max_bytes.is_some_and(|max| bytes > max)
+    }
+
+    /// A body of this size had no answer within the time-out.
+    pub fn on_timed_out(&mut self, bytes: usize) {
+        self.has_timed_out |= bytes >= LEARNED_BYTES_MIN;
     }
 
     /// The service took a body of this size.

@@ -147,6 +147,8 @@ impl World {
 
     /// A request was waited for in vain. A short wait shows nothing.
     fn note_silence(&mut self, id: BatchId) {
+        let body = self.record.queues[id.queue].batches.get(&id.key).and_then(|batch| batch.body.as_ref());
+        self.body_limit.on_timed_out(body.map_or(0, Bytes::len));
         let waited = self.tick().at - self.sent_at();
         let slow_after = self.scenario.config.slow_after;
         let steadiness = &mut self.record.queues[id.queue].steadiness;

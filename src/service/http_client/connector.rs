@@ -1,0 +1,103 @@
+//! Opens connections: name, TCP, proxy and TLS, all within one time-out.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use aws_smithy_runtime_api::box_error::BoxError;
+use http::Uri;
+use http::uri::Scheme;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tower_service::Service;
+
+use super::connection::Connection;
+use super::errors::{TimedOut, is_caused_by};
+use super::trust::Trust;
+use crate::limits::{TCP_KEEPALIVE, TCP_KEEPALIVE_PROBES};
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    tcp: HttpConnector,
+    proxies: Arc<Matcher>,
+    trust: Arc<Trust>,
+    timeout: Option<Duration>,
+}
+
+impl Connector {
+    pub(super) fn new(proxies: Arc<Matcher>, trust: Arc<Trust>, timeout: Option<Duration>) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(TCP_KEEPALIVE));
+        tcp.set_keepalive_interval(Some(TCP_KEEPALIVE));
+        tcp.set_keepalive_retries(Some(TCP_KEEPALIVE_PROBES));
+        // An address that never answers leaves time for the next one.
+        tcp.set_connect_timeout(timeout);
+        Connector { tcp, proxies, trust, timeout }
+    }
+
+    async fn connect(self, target: Uri) -> Result<Connection, BoxError> {
+        match self.proxies.intercept(&target) {
+            None => Ok(Connection::direct(self.open(target).await?)),
+            Some(proxy) if is_https(&target) => {
+                let mut tunnel = Tunnel::new(proxy.uri().clone(), self.https()?);
+                if let Some(credentials) = proxy.basic_auth() {
+                    tunnel = tunnel.with_auth(credentials.clone());
+                }
+                let connected = HttpsConnector::from((tunnel, self.trust.tls_config()?)).call(target).await;
+                Ok(Connection::direct(self.checked(connected)?))
+            }
+            Some(proxy) => Ok(Connection::to_proxy(self.open(proxy.uri().clone()).await?)),
+        }
+    }
+
+    async fn open(&self, url: Uri) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, BoxError> {
+        match is_https(&url) {
+            true => self.checked(self.https()?.call(url).await),
+            false => Ok(MaybeHttpsStream::Http(self.tcp.clone().call(url).await?)),
+        }
+    }
+
+    fn https(&self) -> Result<HttpsConnector<HttpConnector>, BoxError> {
+        Ok(HttpsConnector::from((self.tcp.clone(), self.trust.tls_config()?)))
+    }
+
+    /// The connection. The certificates are read again after a server's certificate was refused.
+    fn checked<T>(&self, connected: Result<T, BoxError>) -> Result<T, BoxError> {
+        connected.inspect_err(|error| {
+            if is_caused_by::<rustls::Error>(error.as_ref()) {
+                self.trust.read_again();
+            }
+        })
+    }
+}
+
+fn is_https(url: &Uri) -> bool {
+    url.scheme() == Some(&Scheme::HTTPS)
+}
+
+impl Service<Uri> for Connector {
+    type Response = Connection;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Connection, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, target: Uri) -> Self::Future {
+        let (connecting, limit) = (self.clone().connect(target), self.timeout);
+        Box::pin(async move {
+            let Some(limit) = limit else { return connecting.await };
+            timeout(limit, connecting).await.map_err(|_| TimedOut { what: "the connection", limit })?
+        })
+    }
+}

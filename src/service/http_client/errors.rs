@@ -1,0 +1,54 @@
+//! The errors of connections, as the SDK classifies them.
+
+use std::error::Error as StdError;
+use std::io;
+use std::iter;
+use std::time::Duration;
+
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use hyper_util::client::legacy;
+use thiserror::Error;
+
+/// Something took longer than its time-out.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("{what} took longer than {} s", limit.as_secs_f64())]
+pub(super) struct TimedOut {
+    pub what: &'static str,
+    pub limit: Duration,
+}
+
+/// The error and what caused it, from the outermost to the innermost.
+pub(super) fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>() {
+        // The source of an I/O error is that of the error inside it, which would be passed over.
+        Some(outer) => outer.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
+        None => error.source(),
+    })
+}
+
+/// Returns whether an error of this type is in the chain.
+pub(super) fn is_caused_by<E: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
+    chain(error).any(|error| error.is::<E>())
+}
+
+/// Classifies what became of a request that has no answer.
+pub(super) fn connector_error(error: BoxError) -> ConnectorError {
+    let http = chain(error.as_ref()).find_map(|error| error.downcast_ref::<hyper::Error>());
+    if is_caused_by::<TimedOut>(error.as_ref()) || http.is_some_and(hyper::Error::is_timeout) {
+        return ConnectorError::timeout(error);
+    }
+    if http.is_some_and(hyper::Error::is_user) {
+        return ConnectorError::user(error);
+    }
+    let is_closed =
+        http.is_some_and(|http| http.is_closed() || http.is_canceled() || http.is_incomplete_message());
+    let is_connect =
+        chain(error.as_ref()).filter_map(|error| error.downcast_ref()).any(legacy::Error::is_connect);
+    if is_closed || is_connect || is_caused_by::<io::Error>(error.as_ref()) {
+        return ConnectorError::io(error);
+    }
+    ConnectorError::other(error, None)
+}
