@@ -675,8 +675,8 @@ void cwl_config_free(struct cwl_config *config);
  * Sends no event and does not check the credentials. Problems with the credentials show later, in the log
  * callback and in the statistics.
  *
- * Starts `worker_threads` threads. Later the sink starts up to 16 more for work that can only block, such as
- * looking up a host name. All of them block every signal.
+ * Starts `worker_threads` threads. Later the sink starts up to 17 more for work that can only block: looking up a
+ * host name, and writing to `state_dir`. All of them block every signal, except those of faults such as SIGSEGV.
  *
  * Blocks on the disk: it reads AWS's configuration files, and creates and locks `state_dir`. When the options, the
  * environment and the profile name no region, it also asks the instance's metadata service, which takes some

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// Locks a mutex, and takes a poisoned one as it is: a panic of one thread must not take the host down with it.
 ///
 /// A batch has one owner at any moment. So after a panic under a lock a batch is where it was, or it was dropped, and its
-/// events end as abandoned. It is never in two places, so it is not sent twice. Numbers beside it, such as the places that
+/// events end as abandoned, unless an attempt had it. It is never in two places, so it is not sent twice. Numbers beside it, such as the places that
 /// are taken, may be wrong by that one batch.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -133,6 +133,6 @@ fn is_certainly_undone(error: &ApiError) -> bool {
     match error.failure {
         Failure::NotSent => true,
         Failure::Answered => error.status.is_some_and(|status| (400..500).contains(&status)),
-        Failure::TimedOut | Failure::Connection | Failure::Unreadable => false,
+        Failure::TimedOut | Failure::Connection | Failure::Unreadable | Failure::Internal => false,
     }
 }

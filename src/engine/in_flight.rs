@@ -1,8 +1,9 @@
 //! A batch that is out of its queue, in the hands of an attempt.
 //!
 //! The batch comes back in exactly one way: finalized, requeued for another attempt, or parked. When it is dropped without
-//! that, by a panic or a cancelled task, its events are finalized as abandoned.
+//! that, by a panic, it is requeued. When the sink has stopped, its events are finalized as abandoned.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,12 +38,14 @@ pub(super) struct InFlight {
     queue: Arc<Queue>,
     /// `None` once the batch has come back.
     batch: Option<Batch>,
+    /// The batch is coming back from an attempt that panicked.
+    is_rescued: bool,
 }
 
 impl InFlight {
     /// A batch that was just taken from its queue.
     pub(super) fn new(shared: Arc<Shared>, queue: Arc<Queue>, batch: Batch) -> Self {
-        InFlight { shared, queue, batch: Some(batch) }
+        InFlight { shared, queue, batch: Some(batch), is_rescued: false }
     }
 
     /// The queue that the batch came from.
@@ -274,10 +277,19 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        if let Some(batch) = self.batch.take() {
-            let effects = self.queue.finalize(batch, self.shared.cut_off_reason().into());
-            self.shared.apply(&self.queue, effects);
+        let Some(batch) = self.batch.take() else { return };
+        let (shared, queue) = (self.shared.clone(), self.queue.clone());
+        if shared.is_stopped() || self.is_rescued {
+            let effects = queue.finalize(batch, shared.cut_off_reason().into());
+            return shared.apply(&queue, effects);
         }
+        let why = ApiError::internal("an attempt to send panicked");
+        let rescue = move || {
+            let flight = InFlight { shared, queue, batch: Some(batch), is_rescued: true };
+            flight.retry_later(Backoff::Refused, &why);
+        };
+        // A panic in a destructor would end the host. It drops the rescued batch, which finalizes it.
+        let _ = panic::catch_unwind(AssertUnwindSafe(rescue));
     }
 }
 
@@ -320,14 +332,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_attempt_that_is_cancelled_ends_its_events_and_lets_the_target_go_on() {
+    async fn an_attempt_that_is_dropped_gives_its_batch_back_until_the_sink_has_stopped() {
         let dependencies = Dependencies {
             api: Arc::new(Silent),
             clock: Arc::new(SystemClock),
             sources: Sources::default(),
             seed: 1,
         };
-        let engine = Engine::start(Config::default(), dependencies, &Handle::current());
+        let engine = Engine::start(Config::default(), dependencies, &[Handle::current()]);
         engine.acks().enable();
         let queue = engine.target(Some("g"), Some("s")).expect("a queue");
         let event = Event { timestamp_ms: None, message: b"m", token: 7, range: None };
@@ -346,14 +358,14 @@ mod tests {
 
         drop(attempt);
 
-        let acks = engine.acks().take(9, Some(std::time::Instant::now()));
-        let acked: Vec<_> = acks.iter().map(|ack| (ack.token, ack.resolution.reason)).collect();
-        assert_eq!(acked, [(7, Reason::InternalError)]);
         let snapshot = engine.snapshot();
-        assert_eq!((snapshot.pending_events, snapshot.abandoned_events), (0, 1));
-        assert_eq!((snapshot.requests_in_flight, snapshot.buffered_bytes), (0, 0));
-        engine.push(&queue, &event).expect("pushed");
-        let effects = queue.make_open_batch_due();
-        assert!(effects.ready.is_some(), "the target may send its next batch");
+        assert_eq!((snapshot.pending_events, snapshot.targets_failing), (1, 1));
+        assert_eq!(snapshot.requests_in_flight, 0);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(engine.snapshot().requests_in_flight, 1, "the batch is tried again");
+
+        engine.stop();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(engine.snapshot().pending_events, 1, "the attempt may still succeed");
     }
 }

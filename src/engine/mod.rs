@@ -47,10 +47,10 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts an engine with a checked configuration, and its tasks on the runtime.
-    pub fn start(config: Config, dependencies: Dependencies, runtime: &Handle) -> Self {
+    /// Starts an engine with a checked configuration, and its tasks on the runtimes: at least one.
+    pub fn start(config: Config, dependencies: Dependencies, runtimes: &[Handle]) -> Self {
         let (shared, timers) = Shared::new(config, dependencies);
-        tasks::start(&shared, timers, runtime);
+        tasks::start(&shared, timers, runtimes);
         Engine { shared }
     }
 

@@ -167,7 +167,7 @@ impl Drop for Permit {
         if std::thread::panicking() {
             let name = self.queue().name();
             error!(
-                "{name}: internal error in cwl-sink: an attempt to send panicked; its events are abandoned"
+                "{name}: internal error in cwl-sink: an attempt to send panicked; its batch is tried again later"
             );
         }
     }

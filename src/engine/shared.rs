@@ -152,9 +152,13 @@ impl Shared {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
     /// The reason for the batch of an attempt that was cut off.
     pub(super) fn cut_off_reason(&self) -> Reason {
-        if self.stopped.load(Ordering::Relaxed) { Reason::Shutdown } else { Reason::InternalError }
+        if self.is_stopped() { Reason::Shutdown } else { Reason::InternalError }
     }
 
     /// A random number below `max`.

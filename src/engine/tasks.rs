@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout_at};
+use tracing::error;
 
 use super::creation_pace::NextCreation;
 use super::in_flight::InFlight;
@@ -16,34 +17,55 @@ use crate::memory::Buffers;
 use crate::schedule::flush_timers::{TimerEvent, TimerQueue};
 use crate::schedule::pool::{Grant, NextGrant};
 use crate::schedule::retry_heap::NextRetry;
-use crate::sources::Sources;
-use crate::target::Registry;
+use crate::threads;
 
 /// The shortest time between two writes of the offsets.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// The wait before a task starts again that panicked.
+const RESTART_AFTER: Duration = Duration::from_millis(100);
 /// Free buffers that no batch took for this long are given back to the system.
 const BUFFERS_IDLE: Duration = Duration::from_secs(2);
 
-/// Starts all tasks.
-pub(super) fn start(shared: &Arc<Shared>, timers: TimerQueue, runtime: &Handle) {
-    runtime.spawn(start_attempts(shared.clone()));
-    runtime.spawn(process_retries(shared.clone()));
-    runtime.spawn(start_creations(shared.clone()));
-    runtime.spawn(set_owed_settings(shared.clone()));
-    runtime.spawn(save_offsets(shared.sources.clone()));
-    runtime.spawn(free_idle_buffers(shared.budget.buffers().clone()));
-    let forgetting = shared.clone();
+/// Starts all tasks: those of the sink on the first runtime, attempts on all of them in turn.
+pub(super) fn start(shared: &Arc<Shared>, timers: TimerQueue, runtimes: &[Handle]) {
+    let first = &runtimes[0];
+    let (runtimes, timers) = (Arc::<[Handle]>::from(runtimes), Arc::new(tokio::sync::Mutex::new(timers)));
+    supervise(first, shared, move |shared| start_attempts(shared, runtimes.clone()));
+    supervise(first, shared, process_retries);
+    supervise(first, shared, start_creations);
+    supervise(first, shared, set_owed_settings);
+    supervise(first, shared, save_offsets);
+    supervise(first, shared, |shared| free_idle_buffers(shared.budget.buffers().clone()));
+    supervise(first, shared, forget_idle_targets);
+    supervise(first, shared, move |shared| run_flush_timers(shared, timers.clone()));
+}
+
+/// Runs a task until it ends. After a panic it starts again.
+fn supervise<S, F>(runtime: &Handle, shared: &Arc<S>, task: impl Fn(Arc<S>) -> F + Send + 'static)
+where
+    S: Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let shared = shared.clone();
     runtime.spawn(async move {
-        forget_idle_targets(&forgetting.registry, forgetting.config.target_idle).await;
+        while let Err(error) = tokio::spawn(task(shared.clone())).await
+            && error.is_panic()
+        {
+            error!("internal error in cwl-sink: a task panicked; it starts again");
+            sleep(RESTART_AFTER).await;
+        }
     });
-    runtime.spawn(run_flush_timers(shared.clone(), timers));
 }
 
 /// Starts an attempt for each grant of the pool, until the pool is closed.
-async fn start_attempts(shared: Arc<Shared>) {
+async fn start_attempts(shared: Arc<Shared>, runtimes: Arc<[Handle]>) {
+    let mut turn = 0;
     loop {
         match shared.pool.next(|max| shared.random_below(max)) {
-            NextGrant::Grant(grant) => start_attempt(&shared, grant),
+            NextGrant::Grant(grant) => {
+                turn += 1;
+                start_attempt(&shared, grant, &runtimes[turn % runtimes.len()]);
+            }
             NextGrant::NotBefore(at) => drop(timeout_at(at, shared.pool.changed()).await),
             NextGrant::WaitForChange => shared.pool.changed().await,
             NextGrant::Closed => return,
@@ -52,7 +74,7 @@ async fn start_attempts(shared: Arc<Shared>) {
 }
 
 /// Gives the next batch of the granted queue its attempt, if there still is a batch that may go.
-fn start_attempt(shared: &Arc<Shared>, grant: Grant) {
+fn start_attempt(shared: &Arc<Shared>, grant: Grant, runtime: &Handle) {
     let class = grant.class;
     let permit = Permit::new(shared.clone(), grant);
     let queue = permit.queue().clone();
@@ -60,9 +82,9 @@ fn start_attempt(shared: &Arc<Shared>, grant: Grant) {
     shared.apply(&queue, effects);
     let Some(batch) = batch else { return };
     let flight = InFlight::new(shared.clone(), queue, batch);
-    // A task of its own, so that a panic ends this attempt and nothing else. Its batch is then dropped, which finalizes
-    // it as abandoned. Its permit is dropped too, which frees the slot.
-    tokio::spawn(sender::attempt(shared.clone(), permit, flight));
+    // A task of its own, so that a panic ends this attempt and nothing else. Its batch is then dropped, which requeues it.
+    // Its permit is dropped too, which frees the slot.
+    runtime.spawn(sender::attempt(shared.clone(), permit, flight));
 }
 
 /// Brings each queue of the retry heap back when it is due, until the heap is closed.
@@ -96,12 +118,13 @@ async fn start_creations(shared: Arc<Shared>) {
 }
 
 /// Saves the offsets of sources that have advanced. Sleeps while none does.
-async fn save_offsets(sources: Arc<Sources>) {
+async fn save_offsets(shared: Arc<Shared>) {
+    let sources = &shared.sources;
     while sources.are_kept() {
         sources.advanced().notified().await;
         let saving = sources.clone();
         // A disk may hang; the workers must not.
-        let saved = tokio::task::spawn_blocking(move || saving.save()).await;
+        let saved = threads::call_blocking("cwl-state", move || saving.save()).await;
         if !saved.unwrap_or(false) {
             sources.advanced().notify_one();
         }
@@ -125,17 +148,19 @@ async fn free_idle_buffers(buffers: Arc<Buffers>) {
 }
 
 /// Forgets idle targets. Looks four times within the time after which a target is idle.
-async fn forget_idle_targets(registry: &Registry, idle: Duration) {
+async fn forget_idle_targets(shared: Arc<Shared>) {
+    let idle = shared.config.target_idle;
     loop {
         sleep(idle / 4).await;
         if let Some(used_by) = Instant::now().checked_sub(idle) {
-            registry.forget_idle(used_by);
+            shared.registry.forget_idle(used_by);
         }
     }
 }
 
 /// Makes open batches due when they are `flush_interval_ms` old.
-async fn run_flush_timers(shared: Arc<Shared>, mut timers: TimerQueue) {
+async fn run_flush_timers(shared: Arc<Shared>, timers: Arc<tokio::sync::Mutex<TimerQueue>>) {
+    let mut timers = timers.lock().await;
     while let Some(event) = timers.next().await {
         match event {
             TimerEvent::FlushAll => {
@@ -158,8 +183,20 @@ async fn run_flush_timers(shared: Arc<Shared>, mut timers: TimerQueue) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::memory::Buffer;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_starts_again_until_it_ends() {
+        let starts = Arc::new(AtomicUsize::new(0));
+        supervise(&Handle::current(), &starts, |starts| async move {
+            assert!(starts.fetch_add(1, Ordering::Relaxed) == 2, "a simulated panic");
+        });
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(starts.load(Ordering::Relaxed), 3);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn free_buffers_are_given_back_when_no_batch_needed_one_for_a_while() {

@@ -7,7 +7,6 @@ use super::ack_array::{AckArray, cwl_ack};
 use super::boundary::ffi_call;
 use super::error::FfiError;
 use super::event_fd::EventFd;
-use super::signals::with_signals_blocked;
 use super::sink::cwl_sink;
 use super::status::cwl_status;
 use super::{handle, pointers, timeout, versioned};
@@ -68,7 +67,7 @@ pub unsafe extern "C" fn cwl_set_ack_callback(
             let acks = AckArray::new(&acks);
             threads::call_back(|| host.call(acks.acks()));
         };
-        Ok(with_signals_blocked(|| sink.sink.set_ack_callback(CALLBACK_ACKS_MAX, call_back))?)
+        Ok(sink.sink.set_ack_callback(CALLBACK_ACKS_MAX, call_back)?)
     })
 }
 

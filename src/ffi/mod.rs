@@ -10,7 +10,7 @@
 //! | `handle.rs` | Turns Rust values into opaque pointers and back. |
 //! | `pointers.rs`, `text.rs`, `timeout.rs` | Check and convert arguments. |
 //! | `versioned.rs` | Reads and writes structs of other versions by their `struct_size`. |
-//! | `signals.rs`, `event_fd.rs` | Block signals in the library's threads; wake a host's event loop. |
+//! | `event_fd.rs` | Wakes a host's event loop. |
 //! | `event.rs`, `ack_array.rs` | Events and acks as C sees them. |
 //! | all others | The C entries. |
 //!
@@ -38,7 +38,6 @@ mod log;
 mod plugin;
 mod pointers;
 mod push;
-mod signals;
 mod sink;
 mod source;
 mod stats;

@@ -9,7 +9,6 @@ use super::boundary::{catch_panic, ffi_call};
 use super::config::cwl_config;
 use super::event_fd::EventFd;
 use super::handle::{self, Handle, from_handle, into_handle};
-use super::signals::with_signals_blocked;
 use super::status::cwl_status;
 use super::{pointers, timeout};
 use crate::config::Config;
@@ -49,8 +48,8 @@ impl Handle for cwl_sink {
 /// Sends no event and does not check the credentials. Problems with the credentials show later, in the log
 /// callback and in the statistics.
 ///
-/// Starts `worker_threads` threads. Later the sink starts up to 16 more for work that can only block, such as
-/// looking up a host name. All of them block every signal.
+/// Starts `worker_threads` threads. Later the sink starts up to 17 more for work that can only block: looking up a
+/// host name, and writing to `state_dir`. All of them block every signal, except those of faults such as SIGSEGV.
 ///
 /// Blocks on the disk: it reads AWS's configuration files, and creates and locks `state_dir`. When the options, the
 /// environment and the profile name no region, it also asks the instance's metadata service, which takes some
@@ -78,7 +77,7 @@ pub unsafe extern "C" fn cwl_sink_open(config: *const cwl_config, sink: *mut *mu
         if !threads::may_wait() {
             return Err(WaitError::OwnThread.into());
         }
-        let sink = Arc::new(with_signals_blocked(|| Sink::open(config))?);
+        let sink = Arc::new(Sink::open(config)?);
         let default_target = sink.target(None, None).ok();
         *place = into_handle(SinkValue {
             sink,

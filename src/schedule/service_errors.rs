@@ -131,6 +131,7 @@ pub fn words(error: &ApiError) -> &'static str {
         (None, None, _, Failure::TimedOut) => "no answer from CloudWatch Logs",
         (None, None, _, Failure::Connection) => "no connection to CloudWatch Logs",
         (None, None, _, Failure::NotSent) => "no request could be made",
+        (None, None, _, Failure::Internal) => "internal error in cwl-sink",
         (None, None, ..) => "no proper answer from CloudWatch Logs",
     }
 }

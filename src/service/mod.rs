@@ -111,6 +111,8 @@ pub enum Failure {
     NotSent,
     /// The answer is not one of the service.
     Unreadable,
+    /// The library had an internal error, at any moment of the call.
+    Internal,
 }
 
 /// A call that failed.
@@ -141,6 +143,11 @@ impl fmt::Display for ErrorHead<'_> {
 }
 
 impl ApiError {
+    /// An internal error of the library.
+    pub fn internal(message: &str) -> Self {
+        ApiError { failure: Failure::Internal, code: None, status: None, message: message.to_owned() }
+    }
+
     /// Returns whether the request got no answer.
     pub fn is_unanswered(&self) -> bool {
         matches!(self.failure, Failure::TimedOut | Failure::Connection)

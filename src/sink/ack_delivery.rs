@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -30,7 +30,7 @@ pub enum AckError {
     Closed,
     #[error("this call waits for the sink's own threads, so it cannot be made inside a callback")]
     OwnThread,
-    #[error("the thread for acks could not be started: {0}")]
+    #[error("acks cannot be delivered: {0}")]
     Thread(std::io::Error),
 }
 
@@ -138,7 +138,6 @@ impl AckThread {
         let (guard, stop) = (finished.guard(), stopped.clone());
         let run = move || {
             let _guard = guard;
-            threads::mark_own();
             while !engine.acks().is_finished() {
                 let acks = engine.acks().take(max, None);
                 if stop.load(Ordering::SeqCst) {
@@ -149,7 +148,7 @@ impl AckThread {
                 }
             }
         };
-        let thread = Builder::new().name("cwl-sink".into()).spawn(run)?;
+        let thread = threads::start("cwl-acks", run)?;
         Ok(AckThread { finished, stopped, thread: Some(thread) })
     }
 }

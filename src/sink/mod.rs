@@ -5,9 +5,6 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
-use tokio::runtime::{self, Runtime};
-
 use crate::batch::Event;
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError, WhenFull};
@@ -20,12 +17,15 @@ use crate::sync::{lock, wait_while_until};
 use crate::target::Queue;
 use crate::threads;
 use crate::wait_group::WaitGroup;
+use thiserror::Error;
 
 use ack_delivery::AckDelivery;
+use workers::Workers;
 
 pub use ack_delivery::AckError;
 
 mod ack_delivery;
+mod workers;
 
 /// The time for the threads to end at shutdown, after the time-out.
 const THREADS_END: Duration = Duration::from_millis(200);
@@ -33,8 +33,6 @@ const THREADS_END: Duration = Duration::from_millis(200);
 const LAST_SAVE: Duration = Duration::from_millis(100);
 /// The longest wait of a blocked push before it tries again. Not every change that lets it in is a release of memory.
 const PUSH_RETRY_INTERVAL: Duration = Duration::from_millis(100);
-/// The most threads for calls that can only block, such as looking up a host name.
-const BLOCKING_THREADS_MAX: usize = 16;
 
 /// The reason why a sink could not be opened.
 #[derive(Debug, Error)]
@@ -46,7 +44,7 @@ pub enum OpenError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The threads could not be started.
-    #[error("the sink's threads could not be started: {0}")]
+    #[error("the sink cannot work: {0}")]
     Threads(#[from] std::io::Error),
     /// The folder for offsets cannot be used.
     #[error(transparent)]
@@ -82,7 +80,7 @@ pub struct Sink {
 
 #[derive(Debug)]
 enum Lifecycle {
-    Open(Runtime),
+    Open(Workers),
     Ending,
     Ended,
 }
@@ -93,17 +91,11 @@ impl Sink {
     pub fn open(mut config: Config) -> Result<Self, OpenError> {
         config.check()?;
         let sources = Sources::new(config.state_dir.as_deref())?;
-        let runtime = runtime::Builder::new_multi_thread()
-            .worker_threads(config.worker_threads)
-            .max_blocking_threads(BLOCKING_THREADS_MAX)
-            .thread_name("cwl-sink")
-            .on_thread_start(threads::mark_own)
-            .enable_all()
-            .build()?;
+        let workers = Workers::start(config.worker_threads)?;
         // Spawned rather than blocked on, since the calling thread may be inside a runtime of the host.
         let (sender, receiver) = sync_channel(1);
         let connecting = config.clone();
-        runtime.spawn(async move {
+        workers.runtimes()[0].spawn(async move {
             let _ = sender.send(AwsLogs::connect(&connecting).await);
         });
         let api = receiver.recv().map_err(|_| OpenError::Internal)??;
@@ -113,10 +105,10 @@ impl Sink {
             sources,
             seed: fastrand::u64(..),
         };
-        let engine = Engine::start(config, dependencies, runtime.handle());
+        let engine = Engine::start(config, dependencies, workers.runtimes());
         Ok(Sink {
             engine,
-            lifecycle: Mutex::new(Lifecycle::Open(runtime)),
+            lifecycle: Mutex::new(Lifecycle::Open(workers)),
             ended: Condvar::new(),
             acks: AckDelivery::default(),
         })
@@ -189,9 +181,9 @@ impl Sink {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut lifecycle = lock(&self.lifecycle);
         match std::mem::replace(&mut *lifecycle, Lifecycle::Ending) {
-            Lifecycle::Open(runtime) => {
+            Lifecycle::Open(workers) => {
                 drop(lifecycle);
-                self.end(runtime, deadline);
+                self.end(workers, deadline);
             }
             other => {
                 *lifecycle = other;
@@ -207,13 +199,13 @@ impl Sink {
         }
     }
 
-    fn end(&self, runtime: Runtime, deadline: Option<Instant>) {
+    fn end(&self, workers: Workers, deadline: Option<Instant>) {
         let all_final = self.engine.close(deadline.map(tokio::time::Instant::from_std));
         all_final.wait(deadline);
         self.engine.wait_for_owed_settings().wait(deadline);
         self.engine.stop();
-        self.save_offsets(&runtime, deadline);
-        runtime.shutdown_timeout(THREADS_END);
+        self.save_offsets(deadline);
+        workers.end(THREADS_END);
         // Attempts that were cut off have ended with their tasks. Batches that they requeued meanwhile are abandoned here.
         self.engine.stop();
         self.engine.sources().release();
@@ -222,15 +214,18 @@ impl Sink {
         self.ended.notify_all();
     }
 
-    /// Saves the offsets for the last time, on a thread of the runtime, since a disk may hang.
-    fn save_offsets(&self, runtime: &Runtime, deadline: Option<Instant>) {
+    /// Saves the offsets for the last time, on a thread of its own, since a disk may hang.
+    fn save_offsets(&self, deadline: Option<Instant>) {
         let saved = Arc::<WaitGroup>::default();
         let (guard, sources) = (saved.guard(), self.engine.sources().clone());
-        // From inside the runtime, so that a thread that is started for it blocks every signal as the others do.
-        runtime.spawn(async move {
+        let save = move || {
             let _guard = guard;
-            let _ = tokio::task::spawn_blocking(move || sources.save()).await;
-        });
+            sources.save();
+        };
+        if threads::start("cwl-state", save).is_err() {
+            // Better to wait for the disk than to send everything once more after the next start.
+            self.engine.sources().save();
+        }
         let earliest = Instant::now() + LAST_SAVE;
         saved.wait(deadline.map(|deadline| deadline.max(earliest)));
     }
@@ -288,8 +283,8 @@ impl Drop for Sink {
             self.engine.stop();
             self.engine.acks().close();
             let lifecycle = self.lifecycle.get_mut().unwrap_or_else(PoisonError::into_inner);
-            if let Lifecycle::Open(runtime) = std::mem::replace(lifecycle, Lifecycle::Ended) {
-                runtime.shutdown_background();
+            if let Lifecycle::Open(workers) = std::mem::replace(lifecycle, Lifecycle::Ended) {
+                drop(workers);
             }
             return;
         }

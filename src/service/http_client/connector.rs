@@ -19,13 +19,14 @@ use tower_service::Service;
 
 use super::connection::Connection;
 use super::errors::{TimedOut, is_caused_by};
+use super::resolver::Resolver;
 use super::trust::Trust;
 use crate::limits::{TCP_KEEPALIVE, TCP_KEEPALIVE_PROBES};
 
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Connector {
-    tcp: HttpConnector,
+    tcp: HttpConnector<Resolver>,
     proxies: Arc<Matcher>,
     trust: Arc<Trust>,
     timeout: Option<Duration>,
@@ -33,7 +34,7 @@ pub struct Connector {
 
 impl Connector {
     pub(super) fn new(proxies: Arc<Matcher>, trust: Arc<Trust>, timeout: Option<Duration>) -> Self {
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::default());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(TCP_KEEPALIVE));
@@ -66,7 +67,7 @@ impl Connector {
         }
     }
 
-    fn https(&self) -> Result<HttpsConnector<HttpConnector>, BoxError> {
+    fn https(&self) -> Result<HttpsConnector<HttpConnector<Resolver>>, BoxError> {
         Ok(HttpsConnector::from((self.tcp.clone(), self.trust.tls_config()?)))
     }
 

@@ -6,6 +6,7 @@
 mod connection;
 mod connector;
 mod errors;
+mod resolver;
 mod trust;
 
 use std::path::PathBuf;

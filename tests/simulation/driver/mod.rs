@@ -57,7 +57,7 @@ impl Driver {
             sources,
             seed: scenario.seed,
         };
-        let engine = Arc::new(Engine::start(scenario.config.clone(), dependencies, &Handle::current()));
+        let engine = Arc::new(Engine::start(scenario.config.clone(), dependencies, &[Handle::current()]));
         service.world().engine = Arc::downgrade(&engine);
         let mut driver = Driver {
             service,

@@ -247,6 +247,14 @@ impl BreakerModel {
         }
     }
 
+    /// A batch may have failed without a trace at the service.
+    pub fn may_fail(&mut self) {
+        match &mut self.open {
+            Some(open) => open.failures.max += 1,
+            None => (self.remembered.max, self.uncertain) = (self.remembered.max + 1, true),
+        }
+    }
+
     /// The wait if the batch fails now.
     pub fn next_wait(&self, key: BatchKey, meaning: Meaning) -> WaitBounds {
         let failures = if self.is_probe(key) { self.failures() } else { self.remembered };

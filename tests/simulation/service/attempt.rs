@@ -56,7 +56,7 @@ impl World {
         let was_probe = self.endpoint.was_probe(id);
         match error.failure {
             Failure::TimedOut | Failure::Connection => self.note_silence(id),
-            Failure::NotSent => {}
+            Failure::NotSent | Failure::Internal => {}
             Failure::Answered | Failure::Unreadable => self.note_answer(id),
         }
         let is_other_served = self.is_other_served(id.queue);
@@ -164,6 +164,14 @@ impl World {
         self.note_silence(id);
         let end = AttemptEnd::Requeued { counted: CountedFailure::No, may_be_final: false };
         self.attempt_ends(id, end, EndpointSign::CutShort);
+    }
+
+    /// The attempt panicked. Its batch is tried again after a back-off.
+    pub(super) fn attempt_panics(&mut self, id: BatchId) {
+        let wait = self.record.queues[id.queue].breaker.next_wait(id.key, Meaning::Refused);
+        let may_be_final = !id.is_unseen() && self.note_retry(id, Some(wait.min), wait.max);
+        let end = AttemptEnd::Requeued { counted: CountedFailure::Yes(Meaning::Refused), may_be_final };
+        self.attempt_ends(id, end, EndpointSign::CutOff);
     }
 
     pub(super) fn ends_final(&mut self, id: BatchId, state: FinalState) {

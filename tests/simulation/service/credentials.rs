@@ -47,6 +47,11 @@ impl World {
         Ok(())
     }
 
+    /// A renewal panicked. Its batch is tried again after a back-off, and the service cannot see whose it is.
+    pub fn queue_fails_unseen(&mut self) {
+        self.record.queues.iter_mut().for_each(|queue| queue.breaker.may_fail());
+    }
+
     /// A renewal failed or panicked. The service cannot see whose batch failed with it, and if that batch was final
     /// then: after a panic, or when it was tried for too long.
     pub fn batch_is_lost_in_renewal(&mut self, panicked: bool) {

@@ -103,6 +103,10 @@ impl Drop for CallGuard {
                 world.note("cut short", &batch.numbers());
                 world.attempt_is_cut_short(batch);
             }
+            CallKind::Put(batch) | CallKind::Create(batch, _) if !world.shutdown.is_stopped => {
+                world.note("panic", &batch.numbers());
+                world.attempt_panics(batch);
+            }
             CallKind::Put(batch) | CallKind::Create(batch, _) => {
                 world.note("cut", &batch.numbers());
                 world.attempt_ends(batch, AttemptEnd::Final(FinalState::CutOff), EndpointSign::CutOff);
@@ -111,6 +115,7 @@ impl Drop for CallGuard {
             CallKind::Renewal => {
                 world.counts.renewals_panicked += 1;
                 world.batch_is_lost_in_renewal(true);
+                world.queue_fails_unseen();
                 world.endpoint.renewal_panics(now, self.number);
             }
         }

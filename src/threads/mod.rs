@@ -1,0 +1,76 @@
+//! The threads of the sink: how they start, and which threads must not wait for the sink.
+
+use std::cell::Cell;
+use std::io;
+use std::thread::{Builder, JoinHandle};
+
+use tokio::sync::oneshot;
+
+#[allow(unsafe_code, reason = "the signal mask of a thread is set by C functions")]
+mod signals;
+
+thread_local! {
+    static OWN: Cell<bool> = const { Cell::new(false) };
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Starts a thread of the sink. It blocks every signal, except those of faults, so that the handlers of the host never run on
+/// it. The name has at most 15 characters, as the kernel keeps no more.
+pub fn start<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    let run = move || {
+        OWN.set(true);
+        body()
+    };
+    let started = signals::with_signals_blocked(|| Builder::new().name(name.to_owned()).spawn(run));
+    started.map_err(|error| {
+        let text = format!(
+            "no thread could be started: {error}; the number of threads is limited (ulimit -u, or pids.max of the cgroup)"
+        );
+        io::Error::new(error.kind(), text)
+    })
+}
+
+/// Makes a call that can only block, on a thread of its own. When the future is dropped, the call goes on.
+pub async fn call_blocking<T: Send + 'static>(
+    name: &str,
+    call: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let (sender, receiver) = oneshot::channel();
+    // The receiver may be gone.
+    start(name, move || drop(sender.send(call())))?;
+    receiver.await.map_err(|_| io::Error::other("the call panicked"))
+}
+
+/// Returns whether the calling thread is a thread of the sink.
+pub fn is_own() -> bool {
+    OWN.try_with(Cell::get).unwrap_or(false)
+}
+
+/// Returns whether the calling thread is inside a callback to the host.
+pub fn is_in_callback() -> bool {
+    IN_CALLBACK.try_with(Cell::get).unwrap_or(false)
+}
+
+/// Returns whether the calling thread may wait for threads of the sink.
+pub fn may_wait() -> bool {
+    !is_own() && !is_in_callback()
+}
+
+/// Calls the host back. Returns false, without the call, when the thread is inside a callback already.
+pub fn call_back(callback: impl FnOnce()) -> bool {
+    struct Left;
+    impl Drop for Left {
+        fn drop(&mut self) {
+            let _ = IN_CALLBACK.try_with(|inside| inside.set(false));
+        }
+    }
+    if IN_CALLBACK.try_with(|inside| inside.replace(true)).unwrap_or(true) {
+        return false;
+    }
+    let _left = Left;
+    callback();
+    true
+}
