@@ -18,7 +18,7 @@
 //! | [`sources`] | Keeps the offsets below which a source is final, in memory and on disk. |
 //! | [`config`] | Every option, in one table. |
 //! | [`memory`] | Bounds the memory that events take, and reuses large buffers. |
-//! | leaves | [`limits`] of the service, [`health`] of a target, [`json`], [`clock`], [`threads`], [`wait_group`], [`sync`]. |
+//! | leaves | [`limits`] of the service, [`health`] of a target, [`json`], [`clock`], [`process`], [`threads`], [`wait_group`], [`sync`]. |
 //!
 //! An event travels down and then out:
 //!
@@ -53,6 +53,11 @@ pub mod json;
 pub mod limits;
 pub mod memory;
 pub mod outcome;
+#[allow(
+    unsafe_code,
+    reason = "fork handlers are C functions, and what they share with the code is not locked"
+)]
+pub mod process;
 pub mod report;
 pub mod schedule;
 pub mod service;

@@ -6,12 +6,11 @@ use std::time::Instant;
 use super::ack_array::{AckArray, cwl_ack};
 use super::boundary::ffi_call;
 use super::error::FfiError;
-use super::event_fd::EventFd;
 use super::sink::cwl_sink;
 use super::status::cwl_status;
 use super::{handle, pointers, timeout, versioned};
 use crate::outcome::Ack;
-use crate::sink::AckError;
+use crate::sink::{AckError, Sink};
 use crate::sync::lock;
 use crate::threads;
 
@@ -62,25 +61,32 @@ pub unsafe extern "C" fn cwl_set_ack_callback(
         // SAFETY: the host passes a sink; `borrow` checks it.
         let sink = unsafe { handle::borrow(sink) }?;
         let callback = callback.ok_or_else(|| FfiError::argument("callback is NULL"))?;
-        let host = Host { callback, user };
-        let call_back = move |acks: Vec<Ack>| {
-            let acks = AckArray::new(&acks);
-            threads::call_back(|| host.call(acks.acks()));
-        };
-        Ok(sink.sink.set_ack_callback(CALLBACK_ACKS_MAX, call_back)?)
+        sink.set_ack_host(AckHost { callback, user })
     })
 }
 
 /// The callback that a host registered.
-struct Host {
+#[derive(Clone)]
+pub struct AckHost {
     callback: unsafe extern "C" fn(acks: *const cwl_ack, count: usize, user: *mut c_void),
     user: *mut c_void,
 }
 
 // SAFETY: the host promises that its callback and `user` may be used from the library's thread.
-unsafe impl Send for Host {}
+unsafe impl Send for AckHost {}
+// SAFETY: as above; the thread has a clone of its own.
+unsafe impl Sync for AckHost {}
 
-impl Host {
+impl AckHost {
+    /// Starts the thread that calls the host.
+    pub fn start(self, sink: &Sink) -> Result<(), FfiError> {
+        let call_back = move |acks: Vec<Ack>| {
+            let acks = AckArray::new(&acks);
+            threads::call_back(|| self.call(acks.acks()));
+        };
+        Ok(sink.set_ack_callback(CALLBACK_ACKS_MAX, call_back)?)
+    }
+
     fn call(&self, acks: &[cwl_ack]) {
         // SAFETY: the host registered the callback for this; the acks live until it returns.
         unsafe { (self.callback)(acks.as_ptr(), acks.len(), self.user) }
@@ -125,14 +131,16 @@ pub unsafe extern "C" fn cwl_poll_acks(
             return Err(AckError::OwnThread.into());
         }
         let deadline = timeout::from_ms(timeout_ms).map(|timeout| Instant::now() + timeout);
-        let fetched = AckArray::new(&sink.sink.poll_acks(capacity, deadline)?);
+        sink.poll_acks_from_now_on();
+        let running = sink.running()?;
+        let fetched = AckArray::new(&running.sink.poll_acks(capacity, deadline)?);
         for (index, ack) in fetched.acks().iter().enumerate() {
             let ack = cwl_ack { struct_size: stride, ..*ack };
             // SAFETY: the host has room for `capacity` acks of `stride` bytes, and no more were fetched.
             unsafe { versioned::write(acks.byte_add(index * stride), &ack, stride) };
         }
         count = fetched.acks().len() as i64;
-        *lock(&sink.polled_acks) = Some(fetched);
+        *lock(&running.polled_acks) = Some(fetched);
         Ok(())
     });
     if status == cwl_status::CWL_OK { count } else { -(status as i64) }
@@ -150,15 +158,8 @@ pub unsafe extern "C" fn cwl_ack_fd(sink: *mut cwl_sink) -> c_int {
     let status = ffi_call(|| {
         // SAFETY: the host passes a sink; `borrow` checks it.
         let sink = unsafe { handle::borrow(sink) }?;
-        sink.sink.poll_acks(0, Some(Instant::now()))?;
-        let fd = sink.ack_fd.get_or_try_init(|| {
-            let fd = EventFd::new()?;
-            sink.sink.set_ack_signal(Box::new(fd.clone()));
-            Ok::<_, std::io::Error>(fd)
-        });
-        let fd =
-            fd.map_err(|error| FfiError::new(cwl_status::CWL_ERR_OPEN, format!("no eventfd: {error}")))?;
-        number = fd.number();
+        sink.poll_acks_from_now_on();
+        number = sink.ack_fd()?;
         Ok(())
     });
     if status == cwl_status::CWL_OK { number } else { -(status as c_int) }

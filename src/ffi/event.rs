@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::error::FfiError;
 use super::handle;
+use super::running::SharedSink;
 use super::source::cwl_source;
 use super::versioned::{self, Versioned};
 use crate::batch::Event;
-use crate::sink::Sink;
 
 /// One event. Set `struct_size` to `sizeof(cwl_event)` and every unused member to 0.
 ///
@@ -78,7 +78,7 @@ impl cwl_event {
     ///
     /// The message has `message_len` readable bytes, and `source` is NULL or a live handle; both outlive the result.
     #[inline]
-    pub(super) unsafe fn as_event<'a>(&self, sink: &Arc<Sink>) -> Result<Event<'a>, FfiError> {
+    pub(super) unsafe fn as_event<'a>(&self, sink: &Arc<SharedSink>) -> Result<Event<'a>, FfiError> {
         let timestamp_ms = Some(self.timestamp_ms).filter(|timestamp_ms| *timestamp_ms != 0);
         if self.message.is_null() && self.message_len > 0 {
             return Err(FfiError::argument(format!(
@@ -108,7 +108,7 @@ impl cwl_event {
             if !Arc::ptr_eq(&source.sink, sink) {
                 return Err(FfiError::argument("the source is another sink's"));
             }
-            Some((&source.source, self.offset_begin, self.offset_end))
+            Some((source.source()?, self.offset_begin, self.offset_end))
         };
         Ok(Event { timestamp_ms, message, token: self.token, range })
     }

@@ -21,10 +21,30 @@ impl EventFd {
         Ok(EventFd(Arc::new(unsafe { OwnedFd::from_raw_fd(fd) })))
     }
 
+    /// Opens an eventfd under the number of one that this process inherited, which stays the parent's. If the process has
+    /// closed that one, the number may be another file's by now: then the eventfd gets a number of its own.
+    pub fn in_place_of_parents(number: RawFd) -> std::io::Result<Self> {
+        let new = Self::new()?;
+        if !is_eventfd(number) {
+            return Ok(new);
+        }
+        // SAFETY: no pointers; both descriptors are open. What `number` referred to stays open in the parent.
+        if unsafe { libc::dup3(new.number(), number, libc::O_CLOEXEC) } < 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        // SAFETY: the parent's `EventFd` is not used in this process any more.
+        Ok(EventFd(Arc::new(unsafe { OwnedFd::from_raw_fd(number) })))
+    }
+
     /// The descriptor's number.
     pub fn number(&self) -> RawFd {
         self.0.as_raw_fd()
     }
+}
+
+fn is_eventfd(number: RawFd) -> bool {
+    let file = std::fs::read_link(format!("/proc/self/fd/{number}"));
+    file.is_ok_and(|file| file.as_os_str() == "anon_inode:[eventfd]")
 }
 
 impl AckSignal for EventFd {

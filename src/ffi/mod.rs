@@ -10,6 +10,7 @@
 //! | `handle.rs` | Turns Rust values into opaque pointers and back. |
 //! | `pointers.rs`, `text.rs`, `timeout.rs` | Check and convert arguments. |
 //! | `versioned.rs` | Reads and writes structs of other versions by their `struct_size`. |
+//! | `running.rs` | The sink behind a handle, one in each process after a fork. |
 //! | `event_fd.rs` | Wakes a host's event loop. |
 //! | `event.rs`, `ack_array.rs` | Events and acks as C sees them. |
 //! | all others | The C entries. |
@@ -38,6 +39,7 @@ mod log;
 mod plugin;
 mod pointers;
 mod push;
+mod running;
 mod sink;
 mod source;
 mod stats;

@@ -1,11 +1,13 @@
 //! Pushes: events on their way into a sink.
 
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 
 use super::boundary::ffi_call;
 use super::error::FfiError;
 use super::event::cwl_event;
-use super::sink::{SinkValue, cwl_sink};
+use super::running::{Running, SharedSink};
+use super::sink::cwl_sink;
 use super::status::cwl_status;
 use super::target::cwl_target;
 use super::{handle, pointers};
@@ -92,25 +94,27 @@ pub unsafe extern "C" fn cwl_target_push(target: *mut cwl_target, event: *const 
         }
         // SAFETY: the host says that the event's pointers are readable.
         let event = unsafe { event.as_event(&target.sink)? };
-        Ok(target.sink.push(&target.queue, &event)?)
+        let running = target.sink.running()?;
+        Ok(running.sink.push(target.queue(running)?, &event)?)
     })
 }
 
-unsafe fn push(sink: &SinkValue, event: &cwl_event) -> Result<(), FfiError> {
+unsafe fn push(sink: &Arc<SharedSink>, event: &cwl_event) -> Result<(), FfiError> {
     // SAFETY: the host says that the event's pointers are readable.
     let (group, stream, event) = unsafe {
         (
             pointers::text("log_group", event.log_group)?,
             pointers::text("log_stream", event.log_stream)?,
-            event.as_event(&sink.sink)?,
+            event.as_event(sink)?,
         )
     };
+    let Running { sink, default_target, .. } = sink.running()?;
     if group.is_none()
         && stream.is_none()
-        && let Some(queue) = &sink.default_target
+        && let Some(queue) = default_target
     {
-        return Ok(sink.sink.push(queue, &event)?);
+        return Ok(sink.push(queue, &event)?);
     }
-    let queue = sink.sink.target(group, stream)?;
-    Ok(sink.sink.push(&queue, &event)?)
+    let queue = sink.target(group, stream)?;
+    Ok(sink.push(&queue, &event)?)
 }

@@ -1,19 +1,16 @@
 //! Sinks: opening, flushing, shutting down.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
 
-use once_cell::sync::OnceCell;
-
-use super::ack_array::AckArray;
 use super::boundary::{catch_panic, ffi_call};
 use super::config::cwl_config;
-use super::event_fd::EventFd;
 use super::handle::{self, Handle, from_handle, into_handle};
+use super::running::SharedSink;
 use super::status::cwl_status;
 use super::{pointers, timeout};
 use crate::config::Config;
-use crate::sink::{Sink, WaitError};
-use crate::target::Queue;
+use crate::sink::WaitError;
 use crate::threads;
 
 /// A sink. It owns queues, threads and connections. Opaque. Several sinks in one process are independent of each
@@ -25,19 +22,8 @@ pub struct cwl_sink {
     _opaque: [u8; 0],
 }
 
-/// The value behind a `cwl_sink`.
-pub struct SinkValue {
-    pub sink: Arc<Sink>,
-    /// The target of the options `log_group` and `log_stream`, if both are set.
-    pub default_target: Option<Arc<Queue>>,
-    /// The acks of the last poll, since the host may still read their texts. Held only to replace them.
-    pub polled_acks: Mutex<Option<AckArray>>,
-    /// The descriptor of `cwl_ack_fd`, made by its first call.
-    pub ack_fd: OnceCell<EventFd>,
-}
-
 impl Handle for cwl_sink {
-    type Value = SinkValue;
+    type Value = Arc<SharedSink>;
     const NAME: &'static str = "cwl_sink";
     const MARK: u64 = u64::from_le_bytes(*b"cwl_sink");
 }
@@ -77,14 +63,7 @@ pub unsafe extern "C" fn cwl_sink_open(config: *const cwl_config, sink: *mut *mu
         if !threads::may_wait() {
             return Err(WaitError::OwnThread.into());
         }
-        let sink = Arc::new(Sink::open(config)?);
-        let default_target = sink.target(None, None).ok();
-        *place = into_handle(SinkValue {
-            sink,
-            default_target,
-            polled_acks: Mutex::default(),
-            ack_fd: OnceCell::new(),
-        });
+        *place = into_handle(Arc::new(SharedSink::open(config)?));
         Ok(())
     })
 }
@@ -102,7 +81,9 @@ pub unsafe extern "C" fn cwl_flush(sink: *mut cwl_sink, timeout_ms: i64) -> cwl_
     ffi_call(|| {
         // SAFETY: the host passes a sink; `borrow` checks it.
         let sink = unsafe { handle::borrow(sink) }?;
-        Ok(sink.sink.flush(timeout::from_ms(timeout_ms))?)
+        // A child that pushed nothing has nothing to send.
+        let Some(running) = sink.running_already() else { return Ok(()) };
+        Ok(running.sink.flush(timeout::from_ms(timeout_ms))?)
     })
 }
 
@@ -123,7 +104,9 @@ pub unsafe extern "C" fn cwl_shutdown(sink: *mut cwl_sink, timeout_ms: i64) -> c
     ffi_call(|| {
         // SAFETY: the host passes a sink; `borrow` checks it.
         let sink = unsafe { handle::borrow(sink) }?;
-        Ok(sink.sink.shutdown(timeout::from_ms(timeout_ms))?)
+        sink.close();
+        let Some(running) = sink.running_already() else { return Ok(()) };
+        Ok(running.sink.shutdown(timeout::from_ms(timeout_ms))?)
     })
 }
 
@@ -137,7 +120,10 @@ pub unsafe extern "C" fn cwl_sink_free(sink: *mut cwl_sink) {
     catch_panic(|| {
         // SAFETY: the host passes a sink or NULL, and does not use it any more.
         if let Some(sink) = unsafe { from_handle(sink) } {
-            let _ = sink.sink.shutdown(Some(std::time::Duration::ZERO));
+            sink.close();
+            if let Some(running) = sink.running_already() {
+                let _ = running.sink.shutdown(Some(Duration::ZERO));
+            }
         }
     });
 }

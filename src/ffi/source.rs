@@ -7,9 +7,10 @@ use super::boundary::{catch_panic, ffi_call};
 use super::error::FfiError;
 use super::handle::{self, Handle, from_handle, into_handle};
 use super::pointers;
+use super::running::SharedSink;
 use super::sink::cwl_sink;
 use super::status::cwl_status;
-use crate::sink::Sink;
+use crate::process::PerProcess;
 use crate::sources::Source;
 
 /// A source of events, such as a file or a queue, whose offset the sink keeps. Opaque. Several threads may use it
@@ -20,8 +21,17 @@ pub struct cwl_source {
 
 /// The value behind a `cwl_source`.
 pub struct SourceValue {
-    pub sink: Arc<Sink>,
-    pub source: Arc<Source>,
+    pub sink: Arc<SharedSink>,
+    name: String,
+    source: PerProcess<Arc<Source>>,
+}
+
+impl SourceValue {
+    /// The source in this process.
+    #[inline]
+    pub fn source(&self) -> Result<&Arc<Source>, FfiError> {
+        self.source.get_or_make(|| Ok(self.sink.running()?.sink.source(&self.name)?))
+    }
 }
 
 impl Handle for cwl_source {
@@ -60,8 +70,10 @@ pub unsafe extern "C" fn cwl_source_open(
             (place, handle::borrow(sink)?, pointers::text("name", name)?)
         };
         let name = name.ok_or_else(|| FfiError::argument("the name of the source is NULL"))?;
-        let source = sink.sink.source(name)?;
-        *place = into_handle(SourceValue { sink: sink.sink.clone(), source });
+        sink.check_state_dir()?;
+        let value = SourceValue { sink: sink.clone(), name: name.to_owned(), source: PerProcess::default() };
+        value.source()?;
+        *place = into_handle(value);
         Ok(())
     })
 }
@@ -76,7 +88,7 @@ pub unsafe extern "C" fn cwl_source_offset(source: *mut cwl_source, offset: *mut
     ffi_call(|| {
         // SAFETY: the host passes room for the offset, and a source; both are checked.
         let (place, source) = unsafe { (pointers::out("offset", offset)?, handle::borrow(source)?) };
-        *place = source.source.offset().unwrap_or(0);
+        *place = source.source()?.offset().unwrap_or(0);
         Ok(())
     })
 }

@@ -96,7 +96,7 @@ pub unsafe extern "C" fn cwl_stats(sink: *mut cwl_sink, stats: *mut cwl_stats_sn
         pointers::check_out("stats", stats)?;
         // SAFETY: not NULL and aligned; the host says that at least the first member is readable.
         let struct_size = unsafe { versioned::struct_size("the struct_size of stats", stats) }?;
-        let filled = cwl_stats_snapshot::new(struct_size, sink.sink.snapshot());
+        let filled = cwl_stats_snapshot::new(struct_size, sink.running()?.sink.snapshot());
         // SAFETY: the host lets the library write `struct_size` bytes.
         unsafe { versioned::write(stats, &filled, struct_size) };
         Ok(())
@@ -144,7 +144,7 @@ pub unsafe extern "C" fn cwl_stats_json(sink: *mut cwl_sink, json: *mut *mut c_c
             *place = std::ptr::null_mut();
             (place, handle::borrow(sink)?)
         };
-        let text = CString::new(sink.sink.snapshot_json())
+        let text = CString::new(sink.running()?.sink.snapshot_json())
             .map_err(|error| FfiError::new(cwl_status::CWL_ERR_INTERNAL, error))?;
         *place = text.into_raw();
         Ok(())

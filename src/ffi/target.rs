@@ -4,11 +4,13 @@ use std::ffi::c_char;
 use std::sync::Arc;
 
 use super::boundary::{catch_panic, ffi_call};
+use super::error::FfiError;
 use super::handle::{self, Handle, from_handle, into_handle};
 use super::pointers;
+use super::running::{Running, SharedSink};
 use super::sink::cwl_sink;
 use super::status::cwl_status;
-use crate::sink::Sink;
+use crate::process::PerProcess;
 use crate::target::Queue;
 
 /// A target of a sink: a log group and a log stream, looked up once. Opaque. Several threads may use it at the
@@ -19,8 +21,19 @@ pub struct cwl_target {
 
 /// The value behind a `cwl_target`.
 pub struct TargetValue {
-    pub sink: Arc<Sink>,
-    pub queue: Arc<Queue>,
+    pub sink: Arc<SharedSink>,
+    group: Option<String>,
+    stream: Option<String>,
+    queue: PerProcess<Arc<Queue>>,
+}
+
+impl TargetValue {
+    /// The queue in this process.
+    #[inline]
+    pub fn queue(&self, running: &Running) -> Result<&Arc<Queue>, FfiError> {
+        self.queue
+            .get_or_make(|| Ok(running.sink.open_target(self.group.as_deref(), self.stream.as_deref())?))
+    }
 }
 
 impl Handle for cwl_target {
@@ -52,8 +65,14 @@ pub unsafe extern "C" fn cwl_target_open(
             let group = pointers::text("log_group", log_group)?;
             (place, handle::borrow(sink)?, group, pointers::text("log_stream", log_stream)?)
         };
-        let queue = sink.sink.open_target(group, stream)?;
-        *place = into_handle(TargetValue { sink: sink.sink.clone(), queue });
+        let value = TargetValue {
+            sink: sink.clone(),
+            group: group.map(str::to_owned),
+            stream: stream.map(str::to_owned),
+            queue: PerProcess::default(),
+        };
+        value.queue(sink.running()?)?;
+        *place = into_handle(value);
         Ok(())
     })
 }

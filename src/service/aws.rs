@@ -61,6 +61,11 @@ impl AwsLogs {
         Ok(AwsLogs { config, client: RwLock::new(client) })
     }
 
+    /// The region that requests go to.
+    pub fn region(&self) -> Option<String> {
+        self.config.region.clone()
+    }
+
     /// The present client. It stays usable when it is replaced.
     fn client(&self) -> Client {
         self.client.read().unwrap_or_else(PoisonError::into_inner).clone()

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::engine::Engine;
 use crate::outcome::Ack;
+use crate::process::generation;
 use crate::sync::lock;
 use crate::threads;
 use crate::wait_group::WaitGroup;
@@ -138,7 +139,9 @@ impl AckThread {
         let (guard, stop) = (finished.guard(), stopped.clone());
         let run = move || {
             let _guard = guard;
-            while !engine.acks().is_finished() {
+            let process = generation();
+            // A callback that forks returns in the child too, where the acks are the parent's.
+            while process == generation() && !engine.acks().is_finished() {
                 let acks = engine.acks().take(max, None);
                 if stop.load(Ordering::SeqCst) {
                     break;

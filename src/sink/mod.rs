@@ -76,6 +76,7 @@ pub struct Sink {
     lifecycle: Mutex<Lifecycle>,
     ended: Condvar,
     acks: AckDelivery,
+    region: Option<String>,
 }
 
 #[derive(Debug)]
@@ -99,11 +100,13 @@ impl Sink {
             let _ = sender.send(AwsLogs::connect(&connecting).await);
         });
         let api = receiver.recv().map_err(|_| OpenError::Internal)??;
+        let region = api.region();
         let dependencies = Dependencies {
             api: Arc::new(api),
             clock: Arc::new(SystemClock),
             sources,
-            seed: fastrand::u64(..),
+            // A child of a fork has the random state of its parent, and its jitter must differ.
+            seed: fastrand::u64(..) ^ u64::from(std::process::id()),
         };
         let engine = Engine::start(config, dependencies, workers.runtimes());
         Ok(Sink {
@@ -111,7 +114,13 @@ impl Sink {
             lifecycle: Mutex::new(Lifecycle::Open(workers)),
             ended: Condvar::new(),
             acks: AckDelivery::default(),
+            region,
         })
+    }
+
+    /// The region that requests go to, wherever it was found.
+    pub fn region(&self) -> Option<String> {
+        self.region.clone()
     }
 
     /// The queue of a target, created if it is new. A missing name is the configured one.

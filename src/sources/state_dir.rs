@@ -6,12 +6,14 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::process::ClosedInChild;
 use crate::sync::lock;
 
 const MAGIC: &str = "cwl-sink source offset";
@@ -49,7 +51,15 @@ pub enum StateError {
 pub struct StateDir {
     path: PathBuf,
     /// Guards the lock file. `None` once the folder was released.
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<LockFile>>,
+}
+
+/// The locked file. Children do not keep it.
+#[derive(Debug)]
+struct LockFile {
+    /// Dropped before the file is closed.
+    _closed_in_child: ClosedInChild,
+    file: File,
 }
 
 impl StateDir {
@@ -63,7 +73,11 @@ impl StateDir {
         let lock_path = path.join("lock");
         let lock = File::options().create(true).append(true).open(&lock_path).map_err(at(&lock_path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(StateDir { path: path.to_owned(), lock: Mutex::new(Some(lock)) }),
+            Ok(()) => {
+                let closed_in_child = ClosedInChild::new(lock.as_raw_fd());
+                let lock = LockFile { _closed_in_child: closed_in_child, file: lock };
+                Ok(StateDir { path: path.to_owned(), lock: Mutex::new(Some(lock)) })
+            }
             Err(TryLockError::WouldBlock) => Err(StateError::InUse(path.to_owned())),
             Err(TryLockError::Error(error)) => Err(at(&lock_path)(error)),
         }
@@ -71,7 +85,10 @@ impl StateDir {
 
     /// Releases the folder for another sink.
     pub fn release(&self) {
-        drop(lock(&self.lock).take());
+        if let Some(lock) = lock(&self.lock).take() {
+            // Also when a child has the descriptor, such as one between fork and exec. Closing unlocks it otherwise.
+            let _ = lock.file.unlock();
+        }
     }
 
     /// Returns whether the folder was released, so that another sink may use it.
@@ -161,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_torn_empty_newer_or_anothers_is_refused_and_never_read_as_zero() {
+    fn afile_that_is_torn_empty_newer_or_anothers_is_refused_and_never_read_as_zero() {
         let folder = tempfile::tempdir().expect("a folder");
         let state = StateDir::open(folder.path()).expect("open");
         state.save("source", 12_345).expect("saved");

@@ -6,12 +6,16 @@ use std::thread::{Builder, JoinHandle};
 
 use tokio::sync::oneshot;
 
+use crate::process::generation;
+
 #[allow(unsafe_code, reason = "the signal mask of a thread is set by C functions")]
 mod signals;
 
 thread_local! {
-    static OWN: Cell<bool> = const { Cell::new(false) };
-    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+    /// The process in which the thread is one of the sink, by its generation.
+    static OWN: Cell<Option<u32>> = const { Cell::new(None) };
+    /// The process in which the thread is inside a callback.
+    static IN_CALLBACK: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
 /// Starts a thread of the sink. It blocks every signal, except those of faults, so that the handlers of the host never run on
@@ -21,7 +25,7 @@ pub fn start<T: Send + 'static>(
     body: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
     let run = move || {
-        OWN.set(true);
+        OWN.set(Some(generation()));
         body()
     };
     let started = signals::with_signals_blocked(|| Builder::new().name(name.to_owned()).spawn(run));
@@ -46,12 +50,17 @@ pub async fn call_blocking<T: Send + 'static>(
 
 /// Returns whether the calling thread is a thread of the sink.
 pub fn is_own() -> bool {
-    OWN.try_with(Cell::get).unwrap_or(false)
+    OWN.try_with(Cell::get).is_ok_and(is_of_this_process)
 }
 
 /// Returns whether the calling thread is inside a callback to the host.
 pub fn is_in_callback() -> bool {
-    IN_CALLBACK.try_with(Cell::get).unwrap_or(false)
+    IN_CALLBACK.try_with(Cell::get).is_ok_and(is_of_this_process)
+}
+
+/// A host may fork on a thread of the sink. In the child that thread is the host's.
+fn is_of_this_process(mark: Option<u32>) -> bool {
+    mark == Some(generation())
 }
 
 /// Returns whether the calling thread may wait for threads of the sink.
@@ -64,10 +73,11 @@ pub fn call_back(callback: impl FnOnce()) -> bool {
     struct Left;
     impl Drop for Left {
         fn drop(&mut self) {
-            let _ = IN_CALLBACK.try_with(|inside| inside.set(false));
+            let _ = IN_CALLBACK.try_with(|inside| inside.set(None));
         }
     }
-    if IN_CALLBACK.try_with(|inside| inside.replace(true)).unwrap_or(true) {
+    let enter = |inside: &Cell<Option<u32>>| is_of_this_process(inside.replace(Some(generation())));
+    if IN_CALLBACK.try_with(enter).unwrap_or(true) {
         return false;
     }
     let _left = Left;
