@@ -15,7 +15,6 @@ mod bytes;
 mod connections;
 mod credentials;
 mod flush_and_shutdown;
-mod fork;
 mod header;
 mod isolation;
 mod limits;
