@@ -42,11 +42,20 @@ const MANUAL: &str = "\
  * Signals   The library installs no signal handler. One exception: a profile with `credential_process` starts a child
  *           process. Where pidfd_open cannot be used for it (Linux before 5.10), tokio installs a handler of SIGCHLD.
  * Threads   Any thread may use a handle, several at the same time; each exception is named where it applies. The
- *           library's own threads are named \"cwl-sink\" and block every signal. After cwl_shutdown has returned,
- *           the sink has no thread and calls nobody back. The exceptions are a callback, a look-up of a host name, and
- *           an access to the disk that began before and have not returned yet.
- *           The child of a fork has none of the sink's threads: open a sink after the fork, and use no handle from
- *           before it. A host that waits for any child (waitpid(-1)) may take the status of `credential_process`.
+ *           library's own threads are named \"cwl-worker\", \"cwl-dns\", \"cwl-state\" and \"cwl-acks\". They block
+ *           every signal but those of faults, such as SIGSEGV. After cwl_shutdown has returned, the sink has no thread
+ *           and calls nobody back. The exceptions are a callback, a look-up of a host name, and an access to the disk
+ *           that began before and have not returned yet.
+ * Fork      A process may fork at any time, and the child goes on with the same handles. The first call that needs the
+ *           sink opens one in the child, with the same options, and takes as long as cwl_sink_open. Events that the
+ *           parent has accepted stay the parent's, and so do their acks. In the child an ack callback is called on a
+ *           thread of the child. The descriptor of cwl_ack_fd keeps its number and wakes for the child's acks only.
+ *           - state_dir stays the parent's: cwl_source_open returns CWL_ERR_STATE in the child. Sources from before
+ *             the fork can be used there, but their offsets are not written.
+ *           - A sink that was shut down before the fork is shut down in the child too.
+ *           - A child that uses no sink pays nothing and need not free the handles. A child may exec or exit.
+ *           - Not in a child of vfork, and not in a handler of pthread_atfork.
+ *           A host that waits for any child (waitpid(-1)) may take the status of `credential_process`.
  * Blocking  These functions wait; no other function does:
  *           - cwl_flush and cwl_poll_acks, at most for their time-out;
  *           - cwl_shutdown, at most for its time-out and 500 ms more;
