@@ -15,6 +15,7 @@ use crate::engine::{Dependencies, Engine, PushError};
 use crate::outcome::{Ack, AckSignal};
 use crate::report::stats::{self, Snapshot};
 use crate::service::aws::{AwsLogs, ConnectError};
+use crate::service_clock::ServiceClock;
 use crate::sources::{Source, Sources, StateError};
 use crate::sync::{lock, wait_while_until};
 use crate::target::Queue;
@@ -103,16 +104,13 @@ impl Sink {
         // Spawned rather than blocked on, since the calling thread may be inside a runtime of the host.
         let (sender, receiver) = sync_channel(1);
         let connecting = config.clone();
+        let clock = Arc::new(ServiceClock::new(SystemClock));
+        let corrected = clock.clone();
         runtime.spawn(async move {
-            let _ = sender.send(AwsLogs::connect(&connecting).await);
+            let _ = sender.send(AwsLogs::connect(&connecting, corrected).await);
         });
         let api = receiver.recv().map_err(|_| OpenError::Internal)??;
-        let dependencies = Dependencies {
-            api: Arc::new(api),
-            clock: Arc::new(SystemClock),
-            sources,
-            seed: fastrand::u64(..),
-        };
+        let dependencies = Dependencies { api: Arc::new(api), clock, sources, seed: fastrand::u64(..) };
         let engine = Engine::start(config, dependencies, runtime.handle());
         Ok(Sink {
             engine,

@@ -56,7 +56,7 @@ struct MadePush<'a> {
     /// The index of the queue.
     queue: usize,
     engine_queue: Arc<Queue>,
-    /// The time of day by the clock of the host.
+    /// The time of day by the clock of the engine.
     now_ms: i64,
 }
 
