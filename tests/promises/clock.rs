@@ -120,3 +120,25 @@ fn the_date_that_a_proxy_writes_into_every_answer_does_not_move_the_clock() {
         assert_eq!(host.stats().requests_failed, 0, "{date_offset_ms} ms");
     }
 }
+
+#[test]
+fn an_old_event_that_is_read_again_does_not_date_the_live_events_after_it() {
+    let local = local();
+    let host = Host::open(&local, &[("flush_interval_ms", "1")]);
+    let now = now_ms();
+    for (given, follows) in
+        [(now - 13 * DAY_MS, 0), (now - 2 * MINUTE_MS, 0), (now + HOUR_MS, 0), (now - 2000, -2000)]
+    {
+        assert_eq!(host.push_at("g", "s", given, "given"), CWL_OK);
+        let stamp = stamp_of_push(&local, &host, &format!("after {given}"));
+        let is_right = stamp.is_some_and(|stamp| (now_ms() + stamp - now - follows).abs() < SLACK_MS);
+        assert!(is_right, "after an event at {} ms: {stamp:?}", given - now);
+    }
+    assert_eq!(host.push_at("h", "s", now - 2000, "given"), CWL_OK);
+    host.must_push("h", "s", "follows");
+    host.must_flush();
+    assert!(
+        local.events("h", "s").iter().all(|event| event.timestamp_ms == now - 2000),
+        "the same line of text"
+    );
+}
