@@ -285,8 +285,9 @@ typedef struct cwl_event {
     /**
      * Milliseconds since the Unix epoch, at most 14 days ago and at most 2 hours ahead: the limits of
      * `PutLogEvents`. 0 means no timestamp: the event takes the last timestamp that was pushed to the same
-     * target if CloudWatch Logs still accepts it, or else the time of the call. Metrics (EMF) count as a target of
-     * their own.
+     * target if that is at most a minute away from the time of the call, or else the time of the call. Metrics (EMF)
+     * count as a target of their own. The time is that of the machine, or that of CloudWatch Logs once its answers show
+     * that the clock of the machine is more than 5 minutes wrong.
      */
     int64_t timestamp_ms;
     /**

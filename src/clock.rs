@@ -13,6 +13,9 @@ pub trait Clock: Send + Sync + 'static {
     fn coarse_now_ms(&self) -> i64 {
         self.now_ms()
     }
+
+    /// Milliseconds since some moment in the past. Nobody sets this clock, and it goes on while the machine sleeps.
+    fn uptime_ms(&self) -> i64;
 }
 
 /// The clock of the machine.
@@ -27,7 +30,15 @@ impl Clock for SystemClock {
 
     /// The time of the last tick of the kernel, at most 10 ms ago. Reading it costs a fifth.
     fn coarse_now_ms(&self) -> i64 {
-        let now = clock_gettime(ClockId::RealtimeCoarse);
-        now.tv_sec * 1000 + now.tv_nsec / 1_000_000
+        read_ms(ClockId::RealtimeCoarse)
     }
+
+    fn uptime_ms(&self) -> i64 {
+        read_ms(ClockId::Boottime)
+    }
+}
+
+fn read_ms(clock: ClockId) -> i64 {
+    let now = clock_gettime(clock);
+    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
 }

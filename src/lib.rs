@@ -18,7 +18,7 @@
 //! | [`sources`] | Keeps the offsets below which a source is final, in memory and on disk. |
 //! | [`config`] | Every option, in one table. |
 //! | [`memory`] | Bounds the memory that events take, and reuses large buffers. |
-//! | leaves | [`limits`] of the service, [`health`] of a target, [`json`], [`clock`], [`process`], [`threads`], [`wait_group`], [`sync`]. |
+//! | leaves | [`limits`] of the service, [`health`] of a target, [`json`], [`clock`], [`service_clock`], [`process`], [`threads`], [`wait_group`], [`sync`]. |
 //!
 //! An event travels down and then out:
 //!
@@ -61,6 +61,7 @@ pub mod process;
 pub mod report;
 pub mod schedule;
 pub mod service;
+pub mod service_clock;
 pub mod sink;
 pub mod sources;
 pub mod sync;

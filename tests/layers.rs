@@ -11,7 +11,8 @@ const LAYERS: &[&str] = &[
     "ffi", "sink", "engine", "schedule", "report", "target", "batch", "outcome", "service", "sources",
     "config", "memory",
 ];
-const LEAVES: &[&str] = &["clock", "health", "json", "limits", "process", "sync", "threads", "wait_group"];
+const LEAVES: &[&str] =
+    &["clock", "health", "json", "limits", "process", "service_clock", "sync", "threads", "wait_group"];
 /// The files of one type whose methods stand in several files. They may import each other.
 const ONE_TYPE: &[&str] = &["target/queue/"];
 

@@ -123,6 +123,11 @@ pub(crate) fn control(status: u16, body: &serde_json::Value, now: SystemTime) ->
     response
 }
 
+/// Replaces the date of a response.
+pub(crate) fn set_date(response: &mut Response<Body>, now: SystemTime) {
+    response.headers_mut().insert(DATE, date(now));
+}
+
 fn service(status: u16, body: Vec<u8>, now: SystemTime) -> Response<Body> {
     let mut response = empty(status, now);
     if !body.is_empty() {

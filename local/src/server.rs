@@ -96,7 +96,12 @@ impl Server {
 
     /// Returns the time of the endpoint's clock.
     pub fn now(&self) -> SystemTime {
-        let offset_ms = self.clock_offset_ms.load(Ordering::Relaxed);
+        self.now_plus_ms(0)
+    }
+
+    /// Returns the time that the endpoint's clock will show in `ms` milliseconds.
+    pub fn now_plus_ms(&self, ms: i64) -> SystemTime {
+        let offset_ms = self.clock_offset_ms.load(Ordering::Relaxed).saturating_add(ms);
         let offset = Duration::from_millis(offset_ms.unsigned_abs());
         let now = SystemTime::now();
         if offset_ms < 0 { now - offset } else { now + offset }

@@ -9,7 +9,8 @@ use crate::sources::{Source, SourceRange};
 /// An event as it is pushed.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
-    /// Milliseconds since the Unix epoch. `None`: the last timestamp that an event of the same target had, else now.
+    /// Milliseconds since the Unix epoch. `None`: the last timestamp that an event of the same target had if that is near the
+    /// present, else now.
     pub timestamp_ms: Option<i64>,
     /// The message: any bytes, at least one. Bytes that are not UTF-8 become U+FFFD.
     pub message: &'a [u8],

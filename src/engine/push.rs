@@ -31,14 +31,11 @@ impl Engine {
         if event.message.is_empty() {
             return Err(PushError::Empty.into());
         }
-        let now_ms = match event.timestamp_ms {
-            Some(_) => self.shared.clock.coarse_now_ms(),
-            None => self.shared.clock.now_ms(),
-        };
-        if let Some(timestamp_ms) = event.timestamp_ms
-            && !is_accepted_timestamp(timestamp_ms, now_ms)
-        {
-            return Err(refused_timestamp(timestamp_ms, now_ms).into());
+        if let Some(timestamp_ms) = event.timestamp_ms {
+            let now_ms = self.shared.clock.coarse_now_ms();
+            if !is_accepted_timestamp(timestamp_ms, now_ms) {
+                return Err(refused_timestamp(timestamp_ms, now_ms).into());
+            }
         }
         if let Some((_, begin, end)) = event.range
             && begin >= end
@@ -47,19 +44,19 @@ impl Engine {
         }
         if fit::is_emf(self.shared.config.emf, event.message) {
             let queue = self.shared.registry.emf_queue(queue).ok_or(PushError::Closed)?;
-            return self.push_fitted(&queue, event, now_ms);
+            return self.push_fitted(&queue, event);
         }
-        self.push_fitted(queue, event, now_ms)
+        self.push_fitted(queue, event)
     }
 
     /// Makes the message fit the limits of the service and pushes it, in pieces if necessary.
-    fn push_fitted(&self, queue: &Arc<Queue>, event: &Event<'_>, now_ms: i64) -> Result<(), Box<PushError>> {
+    fn push_fitted(&self, queue: &Arc<Queue>, event: &Event<'_>) -> Result<(), Box<PushError>> {
         if event.message.len() > limits::MESSAGE_BYTES_MAX / 3 {
             // The message may be too long, if bytes that are not UTF-8 grow to U+FFFD.
-            return self.push_long(queue, event, now_ms);
+            return self.push_long(queue, event);
         }
         let mut effects = Effects::default();
-        if queue.try_push_small(event, now_ms, &mut effects) {
+        if queue.try_push_small(event, &*self.shared.clock, &mut effects) {
             if !effects.is_empty() {
                 self.shared.apply(queue, effects);
             }
@@ -67,19 +64,19 @@ impl Engine {
         }
         let mut scratch = Scratch::of_thread();
         let message = Message::write(event.message, &mut scratch);
-        self.push_pieces(queue, event.timestamp_ms, &[NewEvent::whole(message, event)], now_ms)
+        self.push_pieces(queue, event.timestamp_ms, &[NewEvent::whole(message, event)])
     }
 
-    fn push_long(&self, queue: &Arc<Queue>, event: &Event<'_>, now_ms: i64) -> Result<(), Box<PushError>> {
+    fn push_long(&self, queue: &Arc<Queue>, event: &Event<'_>) -> Result<(), Box<PushError>> {
         let timestamp_ms = event.timestamp_ms;
         let oversize = if queue.is_emf() { Oversize::Reject } else { self.shared.config.oversize };
         match fit::fit(oversize, self.shared.budget.charge_max(), event.message) {
             Fitted::Whole(message) => {
-                self.push_pieces(queue, timestamp_ms, &[NewEvent::whole(message, event)], now_ms)
+                self.push_pieces(queue, timestamp_ms, &[NewEvent::whole(message, event)])
             }
             Fitted::Cut(text) => {
                 let message = Message::measure(text.as_bytes());
-                self.push_pieces(queue, timestamp_ms, &[NewEvent::whole(message, event)], now_ms)?;
+                self.push_pieces(queue, timestamp_ms, &[NewEvent::whole(message, event)])?;
                 self.shared.stats.count_truncated_event();
                 Ok(())
             }
@@ -92,7 +89,7 @@ impl Engine {
                     split: Some(split.clone()),
                 };
                 let pieces: Vec<_> = places.windows(2).map(piece).collect();
-                self.push_pieces(queue, timestamp_ms, &pieces, now_ms)
+                self.push_pieces(queue, timestamp_ms, &pieces)
             }
             Fitted::TooLong(bytes) if queue.is_emf() => Err(PushError::EmfTooLarge { bytes }.into()),
             Fitted::TooLong(bytes) => Err(PushError::TooLarge { bytes }.into()),
@@ -105,13 +102,12 @@ impl Engine {
         queue: &Arc<Queue>,
         timestamp_ms: Option<i64>,
         pieces: &[NewEvent<'_>],
-        now_ms: i64,
     ) -> Result<(), Box<PushError>> {
         // The newest metrics count most, so the oldest make room and the host does not wait.
         let drop_oldest = self.shared.config.when_full == WhenFull::DropOldest || queue.is_emf();
         loop {
             let mut effects = Effects::default();
-            let pushed = queue.push(timestamp_ms, pieces, now_ms, drop_oldest, &mut effects);
+            let pushed = queue.push(timestamp_ms, pieces, &*self.shared.clock, drop_oldest, &mut effects);
             if !effects.is_empty() {
                 self.shared.apply(queue, effects);
             }

@@ -71,8 +71,8 @@ async fn create_and_send(shared: &Arc<Shared>, mut permit: Permit, flight: InFli
     }
 }
 
-/// Sends the first request of an attempt. The SDK learns the error of the clock from the answer to the first request after
-/// credentials were looked for again, so a probe that fails because of the clock is sent once more.
+/// Sends the first request of an attempt. A probe that may have failed because of the clock is sent once more, since the
+/// answer may have corrected the clock.
 async fn put_first(
     shared: &Shared,
     permit: &mut Permit,

@@ -32,7 +32,7 @@ const HEADROOM_PER_THREAD: usize = 1024 * 1024;
 pub struct Dependencies {
     /// The service.
     pub api: Arc<dyn LogsApi>,
-    /// The time of day.
+    /// The time of day, as the service sees it.
     pub clock: Arc<dyn Clock>,
     /// The offsets of sources.
     pub sources: Sources,

@@ -26,8 +26,9 @@ pub struct cwl_event {
     pub log_stream: *const c_char,
     /// Milliseconds since the Unix epoch, at most 14 days ago and at most 2 hours ahead: the limits of
     /// `PutLogEvents`. 0 means no timestamp: the event takes the last timestamp that was pushed to the same
-    /// target if CloudWatch Logs still accepts it, or else the time of the call. Metrics (EMF) count as a target of
-    /// their own.
+    /// target if that is at most a minute away from the time of the call, or else the time of the call. Metrics (EMF)
+    /// count as a target of their own. The time is that of the machine, or that of CloudWatch Logs once its answers show
+    /// that the clock of the machine is more than 5 minutes wrong.
     pub timestamp_ms: i64,
     /// The message: any bytes, NUL included. Bytes that are not UTF-8 become U+FFFD.
     pub message: *const c_char,

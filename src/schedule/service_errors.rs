@@ -4,7 +4,7 @@
 //! error without an answer by the kind of its failure. An unknown error is retried, never dropped.
 
 use super::backoff::Backoff;
-use crate::service::{ApiError, Failure};
+use crate::service::{ApiError, CLOCK_ERRORS, Failure};
 
 /// The meaning of a failed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,16 +39,10 @@ pub struct ServiceError {
     pub verdict: Verdict,
     /// The meaning in words for an operator.
     pub words: &'static str,
-    /// A wrong clock may cause the error.
-    pub may_be_clock: bool,
 }
 
 const fn row(code: &'static str, verdict: Verdict, words: &'static str) -> ServiceError {
-    ServiceError { code, verdict, words, may_be_clock: false }
-}
-
-const fn clock_row(code: &'static str, verdict: Verdict, words: &'static str) -> ServiceError {
-    ServiceError { code, verdict, words, may_be_clock: true }
+    ServiceError { code, verdict, words }
 }
 
 const THROTTLED: &str = "throttled by CloudWatch Logs";
@@ -84,10 +78,10 @@ pub const SERVICE_ERRORS: &[ServiceError] = &[
     row("MissingAuthenticationTokenException", Verdict::Pause, CREDENTIALS),
     row("MissingAuthenticationToken", Verdict::Pause, CREDENTIALS),
     row("IncompleteSignatureException", Verdict::Pause, CREDENTIALS),
-    clock_row("InvalidSignatureException", Verdict::Pause, CREDENTIALS),
-    clock_row("SignatureDoesNotMatch", Verdict::Pause, CREDENTIALS),
-    clock_row("RequestExpired", Verdict::Pause, CLOCK),
-    clock_row("RequestTimeTooSkewed", Verdict::Pause, CLOCK),
+    row("InvalidSignatureException", Verdict::Pause, CREDENTIALS),
+    row("SignatureDoesNotMatch", Verdict::Pause, CREDENTIALS),
+    row("RequestExpired", Verdict::Pause, CLOCK),
+    row("RequestTimeTooSkewed", Verdict::Pause, CLOCK),
     row("ThrottlingException", Verdict::Throttle, THROTTLED),
     row("Throttling", Verdict::Throttle, THROTTLED),
     row("RequestLimitExceeded", Verdict::Throttle, THROTTLED),
@@ -138,7 +132,7 @@ pub fn words(error: &ApiError) -> &'static str {
 
 /// Returns whether a wrong clock may have caused an error.
 pub fn may_be_clock(error: &ApiError) -> bool {
-    known(error).is_some_and(|row| row.may_be_clock)
+    CLOCK_ERRORS.iter().any(|code| error.is(code))
 }
 
 #[cfg(test)]

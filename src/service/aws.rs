@@ -7,10 +7,11 @@ use std::env;
 use std::error::Error as StdError;
 use std::iter;
 use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_config::{AppName, BehaviorVersion, Region};
 use aws_sdk_cloudwatchlogs::Client;
+use aws_sdk_cloudwatchlogs::config::Builder as ClientConfig;
 use aws_sdk_cloudwatchlogs::config::retry::RetryConfig;
 use aws_sdk_cloudwatchlogs::config::timeout::TimeoutConfig;
 use aws_sdk_cloudwatchlogs::config::{Credentials, StalledStreamProtectionConfig};
@@ -26,9 +27,12 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use thiserror::Error;
 
+use super::clock_skew::SdkClock;
 use super::http_client;
 use super::{Answer, ApiError, Failure, LogsApi, NewGroup, PutLogEvents, RejectedEvents, RequestBody};
+use crate::clock::SystemClock;
 use crate::config::{Config, Secret};
+use crate::service_clock::ServiceClock;
 
 type HttpResponse = aws_sdk_cloudwatchlogs::config::http::HttpResponse;
 
@@ -36,6 +40,7 @@ type HttpResponse = aws_sdk_cloudwatchlogs::config::http::HttpResponse;
 #[derive(Debug)]
 pub struct AwsLogs {
     config: Config,
+    clock: SdkClock,
     /// Guards the client, which is replaced when credentials are looked for again. Nothing awaits while holding it.
     client: RwLock<Client>,
 }
@@ -52,13 +57,17 @@ pub enum ConnectError {
 
 impl AwsLogs {
     /// Makes a client from the options. Whatever they leave open comes from AWS's default chain. No request goes out,
-    /// except to the metadata of the instance when no region is set anywhere else.
-    pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
-        let client = Self::make_client(config).await?;
+    /// except to the metadata of the instance when no region is set anywhere else. The answers correct the clock.
+    pub async fn connect(
+        config: &Config,
+        clock: Arc<ServiceClock<SystemClock>>,
+    ) -> Result<Self, ConnectError> {
+        let clock = SdkClock(clock);
+        let client = Self::make_client(config, &clock).await?;
         // The region is kept: a later client must not fail because the metadata of the instance cannot be had.
         let mut config = config.clone();
         config.region = client.config().region().map(Region::to_string);
-        Ok(AwsLogs { config, client: RwLock::new(client) })
+        Ok(AwsLogs { config, clock, client: RwLock::new(client) })
     }
 
     /// The region that requests go to.
@@ -71,13 +80,14 @@ impl AwsLogs {
         self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn make_client(config: &Config) -> Result<Client, ConnectError> {
+    async fn make_client(config: &Config, clock: &SdkClock) -> Result<Client, ConnectError> {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(config.connect_timeout)
             .operation_attempt_timeout(config.request_timeout)
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http_client::Client::new(ca_bundle(config)))
+            .time_source(clock.clone())
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
@@ -103,7 +113,9 @@ impl AwsLogs {
         if sdk_config.region().is_none() {
             return Err(ConnectError::NoRegion);
         }
-        Ok(Client::new(&sdk_config))
+        let client_config =
+            ClientConfig::from(&sdk_config).disable_clock_skew_correction(true).interceptor(clock.clone());
+        Ok(Client::from_conf(client_config.build()))
     }
 }
 
@@ -142,7 +154,7 @@ impl LogsApi for AwsLogs {
         // The SDK keeps the content of configuration files, and credentials that never expire. Only a new client sees a
         // file that was replaced.
         Box::pin(async move {
-            let made = Self::make_client(&self.config).await.map_err(|error| ApiError {
+            let made = Self::make_client(&self.config, &self.clock).await.map_err(|error| ApiError {
                 failure: Failure::NotSent,
                 code: None,
                 status: None,

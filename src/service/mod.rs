@@ -3,6 +3,7 @@
 //! [`LogsApi`] is implemented for AWS in [`aws`], the only place that names the SDK. A test brings its own implementation.
 
 pub mod aws;
+mod clock_skew;
 mod http_client;
 
 use std::fmt;
@@ -97,6 +98,10 @@ pub struct RejectedBounds {
     /// End of the events that the service took.
     pub taken_end: usize,
 }
+
+/// The errors that a wrong clock may cause: the service refuses the signature of the request.
+pub const CLOCK_ERRORS: [&str; 4] =
+    ["InvalidSignatureException", "SignatureDoesNotMatch", "RequestExpired", "RequestTimeTooSkewed"];
 
 /// The kind of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

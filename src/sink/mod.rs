@@ -12,6 +12,7 @@ use crate::engine::{Dependencies, Engine, PushError};
 use crate::outcome::{Ack, AckSignal};
 use crate::report::stats::{self, Snapshot};
 use crate::service::aws::{AwsLogs, ConnectError};
+use crate::service_clock::ServiceClock;
 use crate::sources::{Source, Sources, StateError};
 use crate::sync::{lock, wait_while_until};
 use crate::target::Queue;
@@ -96,18 +97,16 @@ impl Sink {
         // Spawned rather than blocked on, since the calling thread may be inside a runtime of the host.
         let (sender, receiver) = sync_channel(1);
         let connecting = config.clone();
+        let clock = Arc::new(ServiceClock::new(SystemClock));
+        let corrected = clock.clone();
         workers.runtimes()[0].spawn(async move {
-            let _ = sender.send(AwsLogs::connect(&connecting).await);
+            let _ = sender.send(AwsLogs::connect(&connecting, corrected).await);
         });
         let api = receiver.recv().map_err(|_| OpenError::Internal)??;
         let region = api.region();
-        let dependencies = Dependencies {
-            api: Arc::new(api),
-            clock: Arc::new(SystemClock),
-            sources,
-            // A child of a fork has the random state of its parent, and its jitter must differ.
-            seed: fastrand::u64(..) ^ u64::from(std::process::id()),
-        };
+        // A child of a fork has the random state of its parent, and its jitter must differ.
+        let seed = fastrand::u64(..) ^ u64::from(std::process::id());
+        let dependencies = Dependencies { api: Arc::new(api), clock, sources, seed };
         let engine = Engine::start(config, dependencies, workers.runtimes());
         Ok(Sink {
             engine,

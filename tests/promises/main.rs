@@ -12,6 +12,7 @@ mod acks;
 mod agent_behaviours;
 mod bad_input;
 mod bytes;
+mod clock;
 mod connections;
 mod credentials;
 mod flush_and_shutdown;

@@ -16,6 +16,9 @@ pub enum Effect {
     },
     /// The request waits for this number of milliseconds. Then the following rules are evaluated.
     DelayMs(u64),
+    /// The `Date` header of the response is this number of milliseconds ahead of the endpoint's clock (negative: behind),
+    /// as a proxy with a wrong clock would write it. Then the following rules are evaluated.
+    DateOffsetMs(i64),
     /// The request is read and never answered, until the client disconnects or the endpoint stops. No event is
     /// accepted.
     Hang,

@@ -69,6 +69,11 @@ impl Rule {
         Self::new(Effect::DelayMs(delay_ms))
     }
 
+    /// See [`Effect::DateOffsetMs`].
+    pub fn date_offset_ms(offset_ms: i64) -> Self {
+        Self::new(Effect::DateOffsetMs(offset_ms))
+    }
+
     /// See [`Effect::Hang`].
     pub fn hang() -> Self {
         Self::new(Effect::Hang)
@@ -199,6 +204,9 @@ impl Rule {
     }
 }
 
+/// The greatest difference of a `Date` header to the endpoint's clock: ten years.
+const DATE_OFFSET_MAX_MS: u64 = 10 * 365 * 86_400_000;
+
 fn check_effect(effect: &Effect) -> Result<(), RuleError> {
     let check_status = |name: &str, status: u16| match status {
         200..=599 => Ok(()),
@@ -211,6 +219,9 @@ fn check_effect(effect: &Effect) -> Result<(), RuleError> {
         Effect::Error { status, .. } => check_status("error.status", *status),
         Effect::Html(status) => check_status("html", *status),
         Effect::Empty(status) => check_status("empty", *status),
+        Effect::DateOffsetMs(offset_ms) if offset_ms.unsigned_abs() > DATE_OFFSET_MAX_MS => Err(RuleError(
+            format!("date_offset_ms is {offset_ms}; allowed are {DATE_OFFSET_MAX_MS} ms ahead or behind"),
+        )),
         Effect::ThrottlePerSecond(rate) if !(rate.is_finite() && *rate >= 0.0) => {
             Err(RuleError(format!("throttle_per_second is {rate}; allowed is 0 or more")))
         }

@@ -49,6 +49,8 @@ struct RuleJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     delay_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    date_offset_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     hang: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reset: Option<ResetWhen>,
@@ -115,6 +117,7 @@ impl RuleJson {
         let mut effects = [
             self.error.take().map(|value| ("error", error(value))),
             self.delay_ms.map(|value| ("delay_ms", Effect::DelayMs(value))),
+            self.date_offset_ms.map(|value| ("date_offset_ms", Effect::DateOffsetMs(value))),
             flag("hang", self.hang, Effect::Hang)?,
             self.reset.map(|value| ("reset", Effect::Reset(value))),
             flag("cut_response", self.cut_response, Effect::CutResponse)?,
@@ -129,8 +132,8 @@ impl RuleJson {
         .flatten();
         let Some((first, effect)) = effects.next() else {
             return Err(RuleError(
-                "no effect; allowed is exactly one of error, delay_ms, hang, reset, cut_response, garbled, html, empty, \
-                 throttle_per_second, reject, deny_then_allow_ms"
+                "no effect; allowed is exactly one of error, delay_ms, date_offset_ms, hang, reset, cut_response, garbled, \
+                 html, empty, throttle_per_second, reject, deny_then_allow_ms"
                     .to_owned(),
             ));
         };
@@ -184,6 +187,7 @@ impl From<Rule> for RuleJson {
         match rule.effect {
             Effect::Error { code, status, message } => json.error = Some(ErrorJson { code, status, message }),
             Effect::DelayMs(value) => json.delay_ms = Some(value),
+            Effect::DateOffsetMs(value) => json.date_offset_ms = Some(value),
             Effect::Hang => json.hang = Some(true),
             Effect::Reset(when) => json.reset = Some(when),
             Effect::CutResponse => json.cut_response = Some(true),
@@ -207,6 +211,7 @@ mod tests {
         for json in [
             r#"{"group":"/denied/*","operation":"PutLogEvents","error":{"code":"AccessDeniedException","status":400,"message":"no"}}"#,
             r#"{"delay_ms":250,"count":3}"#,
+            r#"{"date_offset_ms":-1500}"#,
             r#"{"stream":"s?","hang":true}"#,
             r#"{"body_contains":"POISON","body_over_bytes":1200000,"empty":413}"#,
             r#"{"reset":"before"}"#,
@@ -233,6 +238,7 @@ mod tests {
             (r#"[{"hang":true,"delay_ms":1}]"#, "rule 1: both delay_ms and hang"),
             (r#"[{"hang":false}]"#, "hang is false"),
             (r#"[{"hang":true,"share":1.5}]"#, "share is 1.5; allowed is 0.0 to 1.0"),
+            (r#"[{"date_offset_ms":9223372036854775807}]"#, "date_offset_ms is 9223372036854775807"),
             (r#"[{"html":99}]"#, "html is 99"),
             (r#"[{"empty":600}]"#, "empty is 600"),
             (r#"[{"error":{"code":"","status":400}}]"#, "error.code is empty"),

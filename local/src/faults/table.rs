@@ -1,6 +1,6 @@
 //! The rules in force. For each request they are evaluated in the order in which they were set.
 //!
-//! Delays add up, and the evaluation continues after a delay. The first rule with another effect decides. A rule fires
+//! Delays and differences of the date add up, and the evaluation continues after them. The first rule with another effect decides. A rule fires
 //! within its bounds only: `count`, `share`, `after_ms` and `for_ms`.
 
 use std::time::{Duration, Instant};
@@ -55,6 +55,8 @@ fn contains(body: &[u8], text: &str) -> bool {
 pub(crate) struct Plan {
     /// The delay before the action.
     pub delay: Duration,
+    /// Milliseconds by which the date of the response is ahead of the endpoint's clock.
+    pub date_offset_ms: i64,
     /// The action after the delay.
     pub action: Action,
 }
@@ -89,6 +91,8 @@ enum RuleResult {
     NotFired,
     /// The request waits, and the following rules are evaluated.
     Delay(Duration),
+    /// The date of the response is wrong by this number of milliseconds, and the following rules are evaluated.
+    DateOffset(i64),
     /// The rule decides.
     Act(Action),
 }
@@ -173,6 +177,7 @@ impl FaultTable {
             match active.fire(now) {
                 RuleResult::NotFired => {}
                 RuleResult::Delay(delay) => plan.delay += delay,
+                RuleResult::DateOffset(offset_ms) => plan.date_offset_ms += offset_ms,
                 RuleResult::Act(action) => {
                     plan.action = action;
                     break;
@@ -210,6 +215,10 @@ impl ActiveRule {
             Effect::DelayMs(delay_ms) => {
                 self.fired += 1;
                 return RuleResult::Delay(Duration::from_millis(*delay_ms));
+            }
+            Effect::DateOffsetMs(offset_ms) => {
+                self.fired += 1;
+                return RuleResult::DateOffset(*offset_ms);
             }
             Effect::ThrottlePerSecond(_) if self.throttle.try_take(now) => return RuleResult::NotFired,
             Effect::ThrottlePerSecond(_) => error("ThrottlingException", "Rate exceeded"),
@@ -303,10 +312,16 @@ mod tests {
     #[test]
     fn delays_add_up_and_the_first_other_rule_decides() {
         let now = Instant::now();
-        let rules = vec![Rule::delay_ms(5), Rule::delay_ms(7), Rule::error("A", 400), Rule::error("B", 400)];
+        let rules = vec![
+            Rule::delay_ms(5),
+            Rule::date_offset_ms(-3),
+            Rule::delay_ms(7),
+            Rule::error("A", 400),
+            Rule::error("B", 400),
+        ];
         let mut table = table(rules, now);
         let plan = table.plan(&put("g", "s"), now);
-        assert_eq!((plan.delay, code(&plan)), (Duration::from_millis(12), "A"));
+        assert_eq!((plan.delay, plan.date_offset_ms, code(&plan)), (Duration::from_millis(12), -3, "A"));
     }
 
     #[test]

@@ -83,7 +83,11 @@ pub(crate) async fn handle(
         tokio::time::sleep(plan.delay).await;
     }
     let request = VerifiedRequest { record, call, region };
-    respond(&in_flight, &connection, request, plan.action).await
+    let mut response = respond(&in_flight, &connection, request, plan.action).await?;
+    if plan.date_offset_ms != 0 {
+        response::set_date(&mut response, server.now_plus_ms(plan.date_offset_ms));
+    }
+    Ok(response)
 }
 
 /// Responds to a request as the fault rules have decided.

@@ -9,6 +9,7 @@ use super::{Effects, Queue};
 use crate::batch::{
     BATCH_ID_STRIDE, BatchTarget, Event, InitialCapacity, NewEvent, NotAdded, OpenBatch, TargetState,
 };
+use crate::clock::Clock;
 use crate::health::Health;
 use crate::memory::{Charge, NoRoom};
 
@@ -32,12 +33,12 @@ impl Queue {
     /// Pushes an event on the fast path: the lock is free, and the open batch has room for the message even if each of
     /// its bytes needs an escape. Returns false, and changes nothing, when that is not so.
     #[inline]
-    pub fn try_push_small(&self, event: &Event<'_>, now_ms: i64, effects: &mut Effects) -> bool {
+    pub fn try_push_small(&self, event: &Event<'_>, clock: &dyn Clock, effects: &mut Effects) -> bool {
         if event.range.is_some() {
             return false;
         }
         let Ok(mut state) = self.state.try_lock() else { return false };
-        let timestamp_ms = state.resolve_timestamp(event.timestamp_ms, now_ms);
+        let timestamp_ms = state.resolve_timestamp(event.timestamp_ms, clock);
         // A closed queue has no open batch.
         let Some(open) = state.open.as_deref_mut() else { return false };
         if !open.try_add_small(timestamp_ms, event.message, event.token) {
@@ -57,13 +58,13 @@ impl Queue {
     }
 
     /// Pushes one event, in as many pieces as it was split into. Without a timestamp the event takes the last one of the
-    /// target, else `now_ms`.
+    /// target if that is near the present, else the time of the clock.
     #[inline]
     pub fn push(
         &self,
         timestamp_ms: Option<i64>,
         pieces: &[NewEvent<'_>],
-        now_ms: i64,
+        clock: &dyn Clock,
         drop_oldest: bool,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
@@ -71,7 +72,7 @@ impl Queue {
         if state.closed {
             return Err(Refusal::Closed);
         }
-        let resolved_ms = state.resolve_timestamp(timestamp_ms, now_ms);
+        let resolved_ms = state.resolve_timestamp(timestamp_ms, clock);
         let pushed = loop {
             let added = match pieces {
                 [event] => self.add(&mut state, resolved_ms, event, effects),
@@ -220,5 +221,53 @@ impl Queue {
                 self.contention.back_off_until(|| self.state.try_lock().ok()).unwrap_or_else(|| self.lock())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, OnceLock};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::batch::Message;
+    use crate::memory::Budget;
+    use crate::outcome::Ledger;
+
+    /// A clock that notes a read while the lock of the queue is free.
+    #[derive(Default)]
+    struct LockWitness {
+        queue: OnceLock<Arc<Queue>>,
+        was_free: AtomicBool,
+    }
+
+    impl Clock for LockWitness {
+        fn now_ms(&self) -> i64 {
+            let is_free = self.queue.get().is_some_and(|queue| queue.state.try_lock().is_ok());
+            self.was_free.fetch_or(is_free, Ordering::Relaxed);
+            1_800_000_000_000
+        }
+        fn uptime_ms(&self) -> i64 {
+            0
+        }
+    }
+
+    #[test]
+    fn the_clock_is_read_under_the_lock_so_that_threads_never_stamp_out_of_order() {
+        let (budget, ledger) = (Arc::new(Budget::new(1 << 20, 1 << 20, 0)), Arc::<Ledger>::default());
+        let queue = Arc::new(Queue::new("g", "s", 1, Duration::from_secs(1), &budget, &ledger));
+        let clock = LockWitness::default();
+        clock.queue.set(queue.clone()).expect("set once");
+        let event = Event { timestamp_ms: None, message: b"m", token: 0, range: None };
+        let mut effects = Effects::default();
+        // The slow path makes room for the fast one.
+        let is_fast = (0..100).any(|_| {
+            let message = [NewEvent::whole(Message::measure(event.message), &event)];
+            queue.push(None, &message, &clock, false, &mut effects).expect("there is room");
+            queue.try_push_small(&event, &clock, &mut effects)
+        });
+        assert!(is_fast, "the fast path was not taken");
+        assert!(!clock.was_free.load(Ordering::Relaxed), "the clock was read while the lock was free");
     }
 }

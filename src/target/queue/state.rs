@@ -7,12 +7,16 @@ use tokio::time::Instant;
 use super::Service;
 use super::snapshot::LastError;
 use crate::batch::{Batch, InitialCapacity, OpenBatch};
+use crate::clock::Clock;
 use crate::health::Health;
-use crate::limits::is_accepted_timestamp;
 use crate::outcome::{EventCounts, Outcome, Reason};
 use crate::target::breaker::CircuitBreaker;
 use crate::target::ready_class::{ReadyClass, Standing};
 use crate::wait_group::WaitGuard;
+
+/// An event without a timestamp takes the last one of its target if that is at most this far from the time of the push.
+/// The lines of one message come within seconds. An older timestamp belongs to events that are read again.
+const LAST_TIMESTAMP_NEAR_MS: u64 = 60_000;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -85,11 +89,16 @@ impl State {
         !used && empty && self.flushes.is_empty()
     }
 
-    /// The timestamp that an event gets: its own, else the last one of the target if the service still accepts that, else
-    /// the time of the push.
-    pub(super) fn resolve_timestamp(&self, timestamp_ms: Option<i64>, now_ms: i64) -> i64 {
-        let last = || self.last_timestamp_ms.filter(|last| is_accepted_timestamp(*last, now_ms));
-        timestamp_ms.or_else(last).unwrap_or(now_ms)
+    /// The timestamp that an event gets: its own, else the last one of the target while that is near the present, else the
+    /// time of the push. The clock is read under the lock, so that the times of several threads are in the order of their
+    /// events.
+    #[inline]
+    pub(super) fn resolve_timestamp(&self, timestamp_ms: Option<i64>, clock: &dyn Clock) -> i64 {
+        timestamp_ms.unwrap_or_else(|| {
+            let now_ms = clock.now_ms();
+            let is_near = |last: &i64| last.abs_diff(now_ms) <= LAST_TIMESTAMP_NEAR_MS;
+            self.last_timestamp_ms.filter(is_near).unwrap_or(now_ms)
+        })
     }
 
     pub(super) fn health(&self) -> Health {
@@ -202,6 +211,33 @@ mod tests {
 
     use super::*;
     use crate::wait_group::WaitGroup;
+
+    const NOW_MS: i64 = 1_800_000_000_000;
+
+    struct Now;
+
+    impl Clock for Now {
+        fn now_ms(&self) -> i64 {
+            NOW_MS
+        }
+        fn uptime_ms(&self) -> i64 {
+            0
+        }
+    }
+
+    #[test]
+    fn an_event_without_a_timestamp_takes_the_last_one_only_while_that_is_near_the_present() {
+        let mut state = State::default();
+        assert_eq!(state.resolve_timestamp(None, &Now), NOW_MS);
+        for (ago_ms, is_taken) in
+            [(1, true), (60_000, true), (60_001, false), (-60_000, true), (-60_001, false)]
+        {
+            let last_ms = NOW_MS - ago_ms;
+            state.last_timestamp_ms = Some(last_ms);
+            assert_eq!(state.resolve_timestamp(None, &Now) == last_ms, is_taken, "{ago_ms} ms ago");
+            assert_eq!(state.resolve_timestamp(Some(5), &Now), 5);
+        }
+    }
 
     #[test]
     fn flushes_whose_caller_has_stopped_waiting_are_forgotten() {

@@ -4,6 +4,7 @@ use cwl_sink::report::stats::Snapshot;
 
 use super::Driver;
 use crate::record::Record;
+use crate::world::errors_of;
 
 /// The least memory of an event whose ack the host has not fetched: its token.
 const ACK_BYTES: u64 = 8;
@@ -34,6 +35,9 @@ impl Driver {
         world.check_memory();
         if let Some(broken) = &world.broken {
             return Err(broken.clone());
+        }
+        if !world.shutdown.is_stopped {
+            world.clock_model.check(errors_of(&world.clock))?;
         }
         let is_all_final = totals.snapshot.pending_events + totals.snapshot.abandoned_events == 0;
         let may_be_halved_unseen = world.body_limit.is_known() || world.may_wait_for_memory();

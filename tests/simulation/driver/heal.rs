@@ -24,7 +24,7 @@ impl Driver {
     /// and all others delivered.
     pub(super) async fn heal_and_close(&mut self) -> Result<(), String> {
         let max = self.heal();
-        self.clock.set_error_ms(0);
+        self.set_clock_error(0);
         if !self.wait_with_help(max).await? {
             // What waits for memory blocks its target.
             self.service.world().shutdown.is_blocked = true;

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use crate::record::AckRecord;
 use crate::scenario::{AckMode, RunEnd, Scenario};
 use crate::service::SimulatedService;
-use crate::world::{HostClock, World};
+use crate::world::{EngineClock, World};
 
 use push::Backlog;
 
@@ -26,7 +26,7 @@ pub struct Driver {
     pub service: SimulatedService,
     pub engine: Arc<Engine>,
     scenario: Scenario,
-    clock: Arc<HostClock>,
+    clock: Arc<EngineClock>,
     rng: fastrand::Rng,
     sources: Vec<Arc<Source>>,
     /// The events that were refused for lack of room: one backlog for each source, and one for events without a
@@ -47,7 +47,7 @@ impl Driver {
     /// Starts an engine in a new world, on the runtime that this is called in.
     pub fn start(scenario: &Scenario) -> Result<Self, String> {
         let service = SimulatedService(Arc::new(Mutex::new(World::new(scenario.clone()))));
-        let clock = HostClock::new();
+        let clock = service.world().clock.clone();
         let sources = Sources::default();
         let open = |index: usize| sources.open(&format!("source{index}")).map_err(|error| error.to_string());
         let opened = (0..scenario.sources).map(open).collect::<Result<Vec<_>, _>>()?;
@@ -109,12 +109,14 @@ impl Driver {
             self.change_faults();
         }
         if self.scenario.clock_steps && self.rng.u32(..15) == 0 {
-            let error_ms = match self.rng.u32(..4) {
+            let error_ms = match self.rng.u32(..6) {
                 0 => 0,
                 1 => self.rng.i64(-180_000..180_000),
+                2 => self.rng.i64(360_000..840_000),
+                3 => -self.rng.i64(360_000..840_000),
                 _ => self.rng.i64(-10..10) * 3_600_000 / 2,
             };
-            self.clock.set_error_ms(error_ms);
+            self.set_clock_error(error_ms);
         }
         if self.rng.u32(..12) == 0 {
             let group = self.engine.flush();
@@ -126,6 +128,11 @@ impl Driver {
             self.push_new_event()?;
         }
         Ok(())
+    }
+
+    fn set_clock_error(&self, error_ms: i64) {
+        self.clock.machine().set_error_ms(error_ms);
+        self.service.world().clock_model.on_step(error_ms);
     }
 
     fn change_faults(&mut self) {

@@ -13,7 +13,7 @@ use cwl_sink::target::Queue;
 use super::Driver;
 use crate::record::message::{LONG_BYTES, message};
 use crate::record::{AcceptedRange, EventRecord, PieceRecord};
-use crate::rules::age::is_accepted;
+use crate::rules::age::{is_accepted, is_inherited};
 use crate::rules::message::TRUNCATED;
 
 /// The most memory that an event takes for each byte of its message. A byte may need six bytes of JSON, and a body is
@@ -56,7 +56,7 @@ struct MadePush<'a> {
     /// The index of the queue.
     queue: usize,
     engine_queue: Arc<Queue>,
-    /// The time of day by the clock of the host.
+    /// The time of day by the clock of the engine.
     now_ms: i64,
 }
 
@@ -277,7 +277,7 @@ impl Driver {
             Arc::downgrade(&made.engine_queue)
         };
         queue.last_push_at = Some(now);
-        let last_timestamp_ms = queue.last_timestamp_ms.filter(|last| is_accepted(*last, made.now_ms));
+        let last_timestamp_ms = queue.last_timestamp_ms.filter(|last| is_inherited(*last, made.now_ms));
         queue.last_timestamp_ms = pending.timestamp_ms.or(queue.last_timestamp_ms);
         let first = record.pieces.len();
         let piece_bytes = made.piece_bytes(self.scenario.config.oversize);

@@ -1,8 +1,9 @@
-//! Models of the breaker of a target and of the endpoint. They say which request may go out at which time, as far as
-//! the service can see it. No model looks into the engine.
+//! Models of the breaker of a target and of the endpoint, which say which request may go out at which time, as far as the
+//! service can see it, and of the clock. No model looks into the engine.
 
 pub mod body_limit;
 pub mod breaker;
+pub mod clock;
 pub mod endpoint;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 
 pub use body_limit::BodyLimitModel;
 pub use breaker::{AttemptEnd, BreakerModel, CountedFailure, OtherFailed};
+pub use clock::{ClockErrors, ClockModel, ShownDate, Signed};
 pub use endpoint::{EndpointModel, EndpointSign};
 
 /// The tolerance of every wait. Timers have a resolution of a millisecond, and a wait may begin and end with one.

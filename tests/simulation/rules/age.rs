@@ -33,6 +33,11 @@ pub fn is_accepted(timestamp_ms: i64, now_ms: i64) -> bool {
     (now_ms - AGE_MAX_MS..=now_ms + AHEAD_MAX_MS).contains(&timestamp_ms)
 }
 
+/// Returns true if an event without a timestamp takes the last timestamp of its target at the time `now_ms`.
+pub fn is_inherited(last_ms: i64, now_ms: i64) -> bool {
+    (last_ms - now_ms).abs() <= 60_000
+}
+
 /// The reason for which the service refused the event at this index of a request, if it did.
 pub fn refusal_at(refused: RejectedEvents, index: usize) -> Option<Reason> {
     if index < refused.too_old_end {

@@ -38,7 +38,7 @@ impl World {
         if self.meets_outage() {
             return (PutAnswer::Fail(faults::refused()), latency);
         }
-        if let Some(fault) = self.endpoint_fault() {
+        if let Some(fault) = self.clock_fault().or_else(|| self.endpoint_fault()) {
             return (PutAnswer::Fail(self.faults.meet(fault)), latency);
         }
         let queue = &self.record.queues[batch.queue];

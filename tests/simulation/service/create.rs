@@ -6,6 +6,7 @@ use cwl_sink::schedule::service_errors::may_be_clock;
 use cwl_sink::service::{ApiError, Failure};
 use tokio::task;
 
+use super::clock::RequestSignature;
 use crate::faults::{self, Meaning, meaning_of};
 use crate::models::BatchId;
 use crate::record::{BatchState, Steadiness};
@@ -29,6 +30,7 @@ pub struct PendingCreate {
     pub number: u64,
     /// The batch whose attempt creates. `None` for a retention, which no attempt sets.
     pub batch: Option<BatchId>,
+    pub signature: RequestSignature,
     pub outcome: CreateOutcome,
     pub delay: Duration,
 }
@@ -72,7 +74,7 @@ impl World {
         let number = self.call_begins(Some(batch.queue), steadiness, 0);
         let latency = self.latency();
         let (outcome, delay) = self.decide_create(call, group, stream, batch.queue, latency);
-        Some(PendingCreate { number, batch: Some(batch), outcome, delay })
+        Some(PendingCreate { number, batch: Some(batch), signature: self.sign(), outcome, delay })
     }
 
     /// Only a group that the engine created gets its retention.
@@ -86,7 +88,7 @@ impl World {
         let queue = self.record.queues.iter().position(|queue| queue.group == group)?;
         let latency = self.latency();
         let (outcome, delay) = self.decide_create(CreateCall::Retention(days), group, "", queue, latency);
-        Some(PendingCreate { number: 0, batch: None, outcome, delay })
+        Some(PendingCreate { number: 0, batch: None, signature: self.sign(), outcome, delay })
     }
 
     fn decide_create(
@@ -107,7 +109,8 @@ impl World {
             return (Answer(Err(faults::refused())), latency);
         }
         let without_fault = self.create_without_fault(call, group, stream);
-        match (self.endpoint_fault(), self.faults.mode_of(queue)) {
+        let endpoint_fault = self.clock_fault().or_else(|| self.endpoint_fault());
+        match (endpoint_fault, self.faults.mode_of(queue)) {
             (Some(fault), _) => (Answer(Err(self.faults.errors[fault].clone())), latency),
             (None, FaultMode::Failing(percent, _)) if self.rng.u32(..100) < percent / 2 => {
                 let fault = self.any_fault();
@@ -119,7 +122,7 @@ impl World {
             (None, FaultMode::LosingAnswers(percent)) if self.rng.u32(..100) < percent / 2 => {
                 (AnswerLost(pick(&mut self.rng, &faults::answer_lost()).clone()), latency)
             }
-            _ if is_group && self.rng.u32(..4) == 0 => {
+            (None, _) if is_group && self.rng.u32(..4) == 0 => {
                 (AnswerLost(pick(&mut self.rng, &faults::answer_lost()).clone()), latency)
             }
             (None, FaultMode::Hanging(percent)) if self.rng.u32(..100) < percent / 2 => {

@@ -2,6 +2,7 @@
 
 mod answer;
 mod attempt;
+mod clock;
 mod create;
 mod credentials;
 mod put;
@@ -66,7 +67,7 @@ impl SimulatedService {
 
     async fn create(&self, call: CreateCall, group: &str, stream: &str) -> Result<(), ApiError> {
         let pending = self.world().create_begins(call, group, stream);
-        let Some(PendingCreate { number, batch, outcome, delay }) = pending else {
+        let Some(PendingCreate { number, batch, signature, outcome, delay }) = pending else {
             return Self::answer_after_failure().await;
         };
         let kind = batch.map_or(CallKind::Retention, |batch| CallKind::Create(batch, task::id()));
@@ -76,7 +77,10 @@ impl SimulatedService {
             std::panic::panic_any(SimulatedPanic);
         }
         guard.finish();
-        self.world().create_ends(call, group, stream, outcome)
+        let mut world = self.world();
+        let answer = world.create_ends(call, group, stream, outcome);
+        world.show_date(signature, &answer);
+        answer
     }
 }
 
@@ -125,7 +129,9 @@ impl Drop for CallGuard {
 impl LogsApi for SimulatedService {
     fn put_log_events<'a>(&'a self, request: PutLogEvents<'a>) -> Answer<'a, RejectedEvents> {
         Box::pin(async move {
-            let Some(PendingPut { number, batch, answer, delay }) = self.world().put_begins(&request) else {
+            let Some(PendingPut { number, batch, signature, answer, delay }) =
+                self.world().put_begins(&request)
+            else {
                 return Self::answer_after_failure().await;
             };
             let guard = self.guard(number, CallKind::Put(batch));
@@ -134,7 +140,10 @@ impl LogsApi for SimulatedService {
                 std::panic::panic_any(SimulatedPanic);
             }
             guard.finish();
-            self.world().put_ends(batch, answer)
+            let mut world = self.world();
+            let answer = world.put_ends(batch, answer);
+            world.show_date(signature, &answer);
+            answer
         })
     }
 

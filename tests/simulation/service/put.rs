@@ -7,6 +7,7 @@ use cwl_sink::service::{ApiError, PutLogEvents, RejectedEvents};
 use tokio::task;
 
 use super::answer::PutAnswer;
+use super::clock::RequestSignature;
 use crate::faults::{Meaning, meaning_of};
 use crate::models::{AttemptEnd, BatchId, BatchKey, EndpointSign};
 use crate::record::{BatchState, FinalState, Halving};
@@ -17,6 +18,7 @@ use crate::world::{NextCall, World};
 pub struct PendingPut {
     pub number: u64,
     pub batch: BatchId,
+    pub signature: RequestSignature,
     pub answer: PutAnswer,
     pub delay: Duration,
 }
@@ -56,7 +58,8 @@ impl World {
         self.note_sent();
         self.record.batch_mut(batch).begin_request(now.at);
         let (answer, delay) = self.decide_answer(batch);
-        Some(PendingPut { number, batch, answer, delay })
+        let signature = self.sign();
+        Some(PendingPut { number, batch, signature, answer, delay })
     }
 
     /// Finds the batch of a request, or reads it from the body if it is new.

@@ -8,18 +8,18 @@ mod memory;
 mod slots;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use cwl_sink::config::WhenFull;
 use cwl_sink::engine::Engine;
 use tokio::time::Instant;
 
-use crate::models::{BodyLimitModel, EndpointModel, Moment};
+use crate::models::{BodyLimitModel, ClockModel, EndpointModel, Moment};
 use crate::record::{QueueRecord, Record, Steadiness};
 use crate::scenario::Scenario;
 
-pub use clock::HostClock;
+pub use clock::{EngineClock, HostClock, errors_of, signing_error_ms};
 pub use creations::NextCall;
 pub use faults::FaultMode;
 
@@ -37,6 +37,10 @@ pub struct World {
     pub faults: Faults,
     pub endpoint: EndpointModel,
     pub body_limit: BodyLimitModel,
+    pub clock: Arc<EngineClock>,
+    pub clock_model: ClockModel,
+    /// A proxy wrote the date of the last answer.
+    pub last_date_was_foreign: bool,
     pub calls: Calls,
     pub creations: Creations,
     pub counts: Counts,
@@ -113,6 +117,9 @@ impl World {
         World {
             endpoint: EndpointModel::new(scenario.config.slow_after),
             body_limit: BodyLimitModel::default(),
+            clock: Arc::new(EngineClock::new(HostClock::new())),
+            clock_model: ClockModel::default(),
+            last_date_was_foreign: false,
             calls: Calls::new(scenario.config.concurrency),
             creations: Creations::default(),
             record,
