@@ -10,7 +10,7 @@ import sys
 
 import loopback
 
-PROGRAMS = ["header_c99", "header_cxx17", "abi", "plugin", "ship", "outcomes", "hostile", "no_threads", "fork"]
+PROGRAMS = ["header_c99", "header_cxx17", "abi", "plugin", "ship", "outcomes", "hostile", "no_threads", "fork", "callbacks"]
 FOLDER = loopback.ROOT / "target" / "c_tests"
 PROGRAM_SECONDS = 600
 VALGRIND_ERROR = 99

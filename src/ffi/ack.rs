@@ -1,6 +1,7 @@
 //! Acks: the outcome of each event, on its way to the host.
 
 use std::ffi::{c_int, c_void};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use super::ack_array::{AckArray, cwl_ack};
@@ -10,7 +11,7 @@ use super::sink::cwl_sink;
 use super::status::cwl_status;
 use super::{handle, pointers, timeout, versioned};
 use crate::outcome::Ack;
-use crate::sink::{AckError, Sink};
+use crate::sink::{AckCallback, AckError, Sink};
 use crate::sync::lock;
 use crate::threads;
 
@@ -80,16 +81,43 @@ unsafe impl Sync for AckHost {}
 impl AckHost {
     /// Starts the thread that calls the host.
     pub fn start(self, sink: &Sink) -> Result<(), FfiError> {
-        let call_back = move |acks: Vec<Ack>| {
-            let acks = AckArray::new(&acks);
-            threads::call_back(|| self.call(acks.acks()));
-        };
-        Ok(sink.set_ack_callback(CALLBACK_ACKS_MAX, call_back)?)
+        let callback = KeptAcks { host: self, acks: Mutex::default() };
+        Ok(sink.set_ack_callback(CALLBACK_ACKS_MAX, callback)?)
+    }
+}
+
+/// A callback and the acks for its next call.
+struct KeptAcks {
+    host: AckHost,
+    /// Never held during a call of the host.
+    acks: Mutex<Option<AckArray>>,
+}
+
+impl KeptAcks {
+    /// The array for the host. It stays where it is until the host has returned.
+    fn array(&self) -> (*const cwl_ack, usize) {
+        let acks = lock(&self.acks);
+        acks.as_ref().map_or((std::ptr::null(), 0), |acks| (acks.acks().as_ptr(), acks.acks().len()))
+    }
+}
+
+impl AckCallback for KeptAcks {
+    fn keep(&self, acks: &[Ack]) {
+        *lock(&self.acks) = Some(AckArray::new(acks));
     }
 
-    fn call(&self, acks: &[cwl_ack]) {
-        // SAFETY: the host registered the callback for this; the acks live until it returns.
-        unsafe { (self.callback)(acks.as_ptr(), acks.len(), self.user) }
+    extern "C-unwind" fn call(&self) {
+        let (acks, count) = self.array();
+        // SAFETY: the host registered the callback for this; the two types differ only in what it may do to the thread.
+        unsafe {
+            let callback: unsafe extern "C-unwind" fn(*const cwl_ack, usize, *mut c_void) =
+                std::mem::transmute(self.host.callback);
+            callback(acks, count, self.host.user);
+        }
+    }
+
+    fn drop_acks(&self) {
+        *lock(&self.acks) = None;
     }
 }
 

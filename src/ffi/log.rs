@@ -2,8 +2,8 @@
 
 use std::ffi::{c_char, c_void};
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
 use tracing::field::{Field, Visit};
@@ -13,8 +13,10 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use super::boundary::ffi_call;
 use super::error::FfiError;
+use super::log_thread::LogThread;
 use super::status::cwl_status;
 use super::text::c_string;
+use crate::process::{self, PerProcess};
 use crate::threads;
 
 /// The severity of a log message of the library.
@@ -36,8 +38,9 @@ pub enum cwl_log_level {
 /// Receives one log message: its level (a `cwl_log_level`), a sentence in UTF-8 that ends in NUL, and the `user`
 /// pointer that was given with the callback. The message is valid during the call only.
 ///
-/// Called from the library's threads and from the host's threads, several at the same time, never while the
-/// library holds a lock. It must not throw. A call that does not return in time may outlive `cwl_shutdown`.
+/// Called from one thread of the library, one call at a time, never while the library holds a lock. Messages wait
+/// while it runs; when a thousand wait, further ones are only counted, and a message says how many. It must not throw.
+/// It may end its thread (`pthread_exit`), as Python does at its end: then no more messages come.
 ///
 /// It may push events; these pushes make no log messages. Calls that wait for the library (`cwl_flush`,
 /// `cwl_shutdown`, `cwl_sink_open`, `cwl_poll_acks` with a time-out) and `cwl_set_log_callback` return
@@ -46,32 +49,42 @@ pub type cwl_log_callback =
     Option<unsafe extern "C" fn(level: i32, message: *const c_char, user: *mut c_void)>;
 
 /// The callback that a host registered.
-struct Host {
-    callback: unsafe extern "C" fn(level: i32, message: *const c_char, user: *mut c_void),
-    user: *mut c_void,
+#[derive(Clone, Copy, Debug)]
+pub struct Host {
+    pub callback: unsafe extern "C-unwind" fn(level: i32, message: *const c_char, user: *mut c_void),
+    pub user: *mut c_void,
 }
 
 // SAFETY: the host promises that its callback and `user` may be used from any thread.
 unsafe impl Send for Host {}
-// SAFETY: as above.
-unsafe impl Sync for Host {}
 
-/// The registered callback. Locked for reading during a call, so that a change waits until the old callback returned.
-static HOST: RwLock<Option<Host>> = RwLock::new(None);
+/// The registered callback and its `user`, for a child of a fork. NULL: there is none. A child that is forked in the middle of
+/// a change has none.
+static CALLBACK: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
+static USER: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The thread that calls the host.
+static THREAD: PerProcess<LogThread> = PerProcess::empty();
 
 /// The least severe level that is delivered; 0 means none.
 static MAX_LEVEL: AtomicU8 = AtomicU8::new(0);
+
+/// The longest wait for the callback at a shutdown.
+const LAST_MESSAGES: Duration = Duration::from_millis(50);
 
 /// Registers a callback for the log messages of all sinks of the process. It receives messages of `level` (a
 /// `cwl_log_level`) and more severe ones. NULL ends the messages. Without a callback the library says nothing: it
 /// never writes to stdout or stderr.
 ///
-/// Blocks, without a time-out, until every running call of the old callback has returned; then the old `user` may
-/// be freed. Any thread, but not inside a callback.
+/// Starts one thread, which ends when the callback is replaced by NULL. Replace it by NULL before `dlclose`.
+///
+/// Blocks, without a time-out, until a running call of the old callback has returned; then the old `user` may be freed.
+/// Any thread, but one at a time, and not inside a callback.
 ///
 /// Returns one of these errors:
 /// - `CWL_ERR_INVALID_ARGUMENT`: `level` is not 1 to 5, and `callback` is not NULL.
 /// - `CWL_ERR_IN_CALLBACK`: the call was made inside a callback.
+/// - `CWL_ERR_OPEN`: the thread could not be started.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cwl_set_log_callback(
     level: i32,
@@ -99,11 +112,50 @@ pub unsafe extern "C" fn cwl_set_log_callback(
             // In a shared object there is no other subscriber. In a Rust program the host's own subscriber stays.
             let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(HostLayer));
         });
-        let mut host = HOST.write().unwrap_or_else(PoisonError::into_inner);
-        *host = callback.map(|callback| Host { callback, user });
-        MAX_LEVEL.store(if host.is_some() { max_level } else { 0 }, Ordering::Relaxed);
-        Ok(())
+        let host = callback.map(|callback| Host {
+            // SAFETY: the two types differ only in what the host may do to the thread.
+            callback: unsafe { std::mem::transmute::<LogCallback, _>(callback) },
+            user,
+        });
+        set_host(host, max_level)
     })
+}
+
+/// The type of a callback that is not NULL.
+type LogCallback = unsafe extern "C" fn(level: i32, message: *const c_char, user: *mut c_void);
+
+fn set_host(host: Option<Host>, max_level: u8) -> Result<(), FfiError> {
+    let failed = |error: std::io::Error| FfiError::new(cwl_status::CWL_ERR_OPEN, error);
+    MAX_LEVEL.store(0, Ordering::Relaxed);
+    CALLBACK.store(std::ptr::null_mut(), Ordering::Release);
+    let Some(host) = host else {
+        if let Some(thread) = THREAD.get() {
+            thread.end();
+        }
+        return Ok(());
+    };
+    process::watch_forks().map_err(failed)?;
+    let thread = THREAD.get_or_make(|| Ok::<_, FfiError>(LogThread::default()))?;
+    thread.set_host(host).map_err(failed)?;
+    USER.store(host.user, Ordering::Relaxed);
+    CALLBACK.store(host.callback as *mut (), Ordering::Release);
+    MAX_LEVEL.store(max_level, Ordering::Relaxed);
+    Ok(())
+}
+
+/// The registered callback, in a child of a fork too.
+fn registered_host() -> Option<Host> {
+    let callback = CALLBACK.load(Ordering::Acquire);
+    // SAFETY: NULL, or what `set_host` stored.
+    let callback = unsafe { std::mem::transmute::<*mut (), Option<unsafe extern "C-unwind" fn(_, _, _)>>(callback) }?;
+    Some(Host { callback, user: USER.load(Ordering::Relaxed) })
+}
+
+/// Waits a moment until the host has got the messages that are there by now.
+pub fn wait_for_last_messages() {
+    if let Some(thread) = THREAD.get().filter(|_| !threads::is_in_callback()) {
+        thread.wait_for_messages(Some(Instant::now() + LAST_MESSAGES));
+    }
 }
 
 /// Passes log messages of this crate to the host. Messages of other crates are dropped.
@@ -141,13 +193,15 @@ impl<S: Subscriber> Layer<S> for HostLayer {
         let level = level_number(event.metadata().level());
         let mut text = Text(String::new());
         event.record(&mut text);
-        let message = c_string(&text.0);
-        threads::call_back(|| {
-            let host = HOST.read().unwrap_or_else(PoisonError::into_inner);
-            let Some(host) = host.as_ref() else { return };
-            // SAFETY: the host registered the callback for this; the message lives until it returns.
-            unsafe { (host.callback)(i32::from(level), message.as_ptr(), host.user) };
-        });
+        // A child of a fork starts a thread of its own. Without one the message is lost, and there is nobody to tell.
+        let start = || {
+            let thread = LogThread::default();
+            thread.set_host(registered_host().ok_or(std::io::ErrorKind::NotFound)?)?;
+            Ok::<_, std::io::Error>(thread)
+        };
+        if let Ok(thread) = THREAD.get_or_make(start) {
+            thread.push(level, c_string(&text.0));
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `pointers.rs`, `text.rs`, `timeout.rs` | Check and convert arguments. |
 //! | `versioned.rs` | Reads and writes structs of other versions by their `struct_size`. |
 //! | `running.rs` | The sink behind a handle, one in each process after a fork. |
+//! | `log_thread.rs` | Hands log messages to the host. |
 //! | `event_fd.rs` | Wakes a host's event loop. |
 //! | `event.rs`, `ack_array.rs` | Events and acks as C sees them. |
 //! | all others | The C entries. |
@@ -36,6 +37,7 @@ mod event;
 mod event_fd;
 mod handle;
 mod log;
+mod log_thread;
 mod plugin;
 mod pointers;
 mod push;

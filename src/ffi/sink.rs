@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::boundary::{catch_panic, ffi_call};
 use super::config::cwl_config;
 use super::handle::{self, Handle, from_handle, into_handle};
+use super::log::wait_for_last_messages;
 use super::running::SharedSink;
 use super::status::cwl_status;
 use super::{pointers, timeout};
@@ -106,7 +107,9 @@ pub unsafe extern "C" fn cwl_shutdown(sink: *mut cwl_sink, timeout_ms: i64) -> c
         let sink = unsafe { handle::borrow(sink) }?;
         sink.close();
         let Some(running) = sink.running_already() else { return Ok(()) };
-        Ok(running.sink.shutdown(timeout::from_ms(timeout_ms))?)
+        let result = running.sink.shutdown(timeout::from_ms(timeout_ms));
+        wait_for_last_messages();
+        Ok(result?)
     })
 }
 

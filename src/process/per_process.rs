@@ -41,15 +41,20 @@ impl<T> fmt::Debug for PerProcess<T> {
 
 impl<T> Default for PerProcess<T> {
     fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl<T> PerProcess<T> {
+    /// A value that no process has yet.
+    pub const fn empty() -> Self {
         PerProcess {
             made: AtomicPtr::new(ptr::null_mut()),
             maker: AtomicU64::new(NOBODY),
             owned: PhantomData,
         }
     }
-}
 
-impl<T> PerProcess<T> {
     /// A value that this process has.
     pub fn new(value: T) -> Self {
         let this = Self::default();

@@ -2,17 +2,15 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
 use crate::engine::Engine;
 use crate::outcome::Ack;
-use crate::process::generation;
 use crate::sync::lock;
-use crate::threads;
-use crate::wait_group::WaitGroup;
+use crate::threads::{HostCalls, HostThread};
+use crate::wait_group::{WaitGroup, WaitGuard};
 
 /// The time for the last acks at shutdown, after the time-out.
 const LAST_ACKS: Duration = Duration::from_millis(100);
@@ -50,6 +48,16 @@ enum Mode {
     CalledBack(AckThread),
 }
 
+/// The callback of a host for acks.
+pub trait AckCallback: Send + Sync + 'static {
+    /// Keeps acks for the next call.
+    fn keep(&self, acks: &[Ack]);
+    /// Calls the host with the acks that are kept, see [`HostCalls::call`].
+    extern "C-unwind" fn call(&self);
+    /// The host has returned: drops the acks.
+    fn drop_acks(&self);
+}
+
 /// The thread that calls the host back.
 #[derive(Debug)]
 struct AckThread {
@@ -58,7 +66,7 @@ struct AckThread {
     /// The thread begins no further call.
     stopped: Arc<AtomicBool>,
     /// Taken by the caller that joins the thread.
-    thread: Option<JoinHandle<()>>,
+    thread: Option<HostThread>,
 }
 
 impl AckDelivery {
@@ -69,7 +77,7 @@ impl AckDelivery {
         engine: &Engine,
         is_open: impl FnOnce() -> bool,
         max: usize,
-        callback: impl FnMut(Vec<Ack>) + Send + 'static,
+        callback: impl AckCallback,
     ) -> Result<(), AckError> {
         let mut mode = lock(&self.mode);
         match *mode {
@@ -123,35 +131,57 @@ impl AckDelivery {
         }
         if is_finished && let Some(thread) = thread {
             // The thread has nothing left to do but to end.
-            let _ = thread.join();
+            thread.join();
         }
     }
 }
 
 impl AckThread {
-    fn start(
-        engine: Engine,
-        max: usize,
-        mut callback: impl FnMut(Vec<Ack>) + Send + 'static,
-    ) -> std::io::Result<Self> {
+    fn start(engine: Engine, max: usize, callback: impl AckCallback) -> std::io::Result<Self> {
         let finished = Arc::<WaitGroup>::default();
         let stopped = Arc::new(AtomicBool::new(false));
-        let (guard, stop) = (finished.guard(), stopped.clone());
-        let run = move || {
-            let _guard = guard;
-            let process = generation();
-            // A callback that forks returns in the child too, where the acks are the parent's.
-            while process == generation() && !engine.acks().is_finished() {
-                let acks = engine.acks().take(max, None);
-                if stop.load(Ordering::SeqCst) {
-                    break;
-                }
-                if !acks.is_empty() {
-                    callback(acks);
-                }
-            }
-        };
-        let thread = threads::start("cwl-acks", run)?;
+        let running = Mutex::new(Some(finished.guard()));
+        let calls = AckCalls { engine, max, callback, stopped: stopped.clone(), running };
+        let thread = HostThread::start(c"cwl-acks", Arc::new(calls))?;
         Ok(AckThread { finished, stopped, thread: Some(thread) })
+    }
+}
+
+/// The calls of the thread.
+struct AckCalls<C> {
+    engine: Engine,
+    max: usize,
+    callback: C,
+    stopped: Arc<AtomicBool>,
+    /// `None` once the thread has nothing left to do. Held only to drop it.
+    running: Mutex<Option<WaitGuard>>,
+}
+
+impl<C: AckCallback> HostCalls for AckCalls<C> {
+    fn next(&self) -> bool {
+        while !self.engine.acks().is_finished() {
+            let acks = self.engine.acks().take(self.max, None);
+            if self.stopped.load(Ordering::SeqCst) {
+                return false;
+            }
+            if !acks.is_empty() {
+                self.callback.keep(&acks);
+                return true;
+            }
+        }
+        false
+    }
+
+    extern "C-unwind" fn call(&self) {
+        self.callback.call();
+    }
+
+    fn returned(&self) {
+        self.callback.drop_acks();
+    }
+
+    fn ended(&self) {
+        self.callback.drop_acks();
+        drop(lock(&self.running).take());
     }
 }

@@ -23,7 +23,7 @@ use thiserror::Error;
 use ack_delivery::AckDelivery;
 use workers::Workers;
 
-pub use ack_delivery::AckError;
+pub use ack_delivery::{AckCallback, AckError};
 
 mod ack_delivery;
 mod workers;
@@ -250,7 +250,7 @@ impl Sink {
     pub fn set_ack_callback(
         &self,
         max: usize,
-        callback: impl FnMut(Vec<Ack>) + Send + 'static,
+        callback: impl AckCallback,
     ) -> Result<(), AckError> {
         let is_open = || matches!(*lock(&self.lifecycle), Lifecycle::Open(_));
         self.acks.start_callback(&self.engine, is_open, max, callback)

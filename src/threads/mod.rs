@@ -8,8 +8,12 @@ use tokio::sync::oneshot;
 
 use crate::process::generation;
 
+#[allow(unsafe_code, reason = "threads that the host may end are started by C functions")]
+mod host_calls;
 #[allow(unsafe_code, reason = "the signal mask of a thread is set by C functions")]
 mod signals;
+
+pub use host_calls::{HostCalls, HostThread};
 
 thread_local! {
     /// The process in which the thread is one of the sink, by its generation.
@@ -28,13 +32,14 @@ pub fn start<T: Send + 'static>(
         OWN.set(Some(generation()));
         body()
     };
-    let started = signals::with_signals_blocked(|| Builder::new().name(name.to_owned()).spawn(run));
-    started.map_err(|error| {
-        let text = format!(
-            "no thread could be started: {error}; the number of threads is limited (ulimit -u, or pids.max of the cgroup)"
-        );
-        io::Error::new(error.kind(), text)
-    })
+    signals::with_signals_blocked(|| Builder::new().name(name.to_owned()).spawn(run)).map_err(not_started)
+}
+
+fn not_started(error: io::Error) -> io::Error {
+    let text = format!(
+        "no thread could be started: {error}; the number of threads is limited (ulimit -u, or pids.max of the cgroup)"
+    );
+    io::Error::new(error.kind(), text)
 }
 
 /// Makes a call that can only block, on a thread of its own. When the future is dropped, the call goes on.
@@ -66,21 +71,4 @@ fn is_of_this_process(mark: Option<u32>) -> bool {
 /// Returns whether the calling thread may wait for threads of the sink.
 pub fn may_wait() -> bool {
     !is_own() && !is_in_callback()
-}
-
-/// Calls the host back. Returns false, without the call, when the thread is inside a callback already.
-pub fn call_back(callback: impl FnOnce()) -> bool {
-    struct Left;
-    impl Drop for Left {
-        fn drop(&mut self) {
-            let _ = IN_CALLBACK.try_with(|inside| inside.set(None));
-        }
-    }
-    let enter = |inside: &Cell<Option<u32>>| is_of_this_process(inside.replace(Some(generation())));
-    if IN_CALLBACK.try_with(enter).unwrap_or(true) {
-        return false;
-    }
-    let _left = Left;
-    callback();
-    true
 }
