@@ -37,6 +37,7 @@ class Stats(Structure):
 
 
 LogCallback = ctypes.CFUNCTYPE(None, c_int32, c_char_p, c_void_p)
+AckCallback = ctypes.CFUNCTYPE(None, c_void_p, c_size_t, c_void_p)
 
 
 def _load():
@@ -54,6 +55,7 @@ def _load():
         ("cwl_shutdown", c_int, c_void_p, c_int64),
         ("cwl_stats", c_int, c_void_p, POINTER(Stats)),
         ("cwl_set_log_callback", c_int, c_int32, LogCallback, c_void_p),
+        ("cwl_set_ack_callback", c_int, c_void_p, AckCallback, c_void_p),
     ]:
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
