@@ -3,6 +3,8 @@
 //! [`LogsApi`] is implemented for AWS in [`aws`], the only place that names the SDK. A test brings its own implementation.
 
 pub mod aws;
+mod credentials;
+mod error_text;
 mod http_client;
 
 use std::fmt;
@@ -25,7 +27,8 @@ pub trait LogsApi: Send + Sync + 'static {
     fn create_log_stream<'a>(&'a self, group: &'a str, stream: &'a str) -> Answer<'a, ()>;
     /// `PutRetentionPolicy`.
     fn put_retention_policy<'a>(&'a self, group: &'a str, days: u32) -> Answer<'a, ()>;
-    /// Looks for credentials again, in all places where they may be. Sends no request to the service.
+    /// Looks for credentials again, in all places where they may be. Sends no request to the service. Fails only if there are
+    /// no valid credentials after it.
     fn renew_credentials(&self) -> Answer<'_, ()>;
 }
 
