@@ -126,8 +126,8 @@ typedef enum cwl_status {
      */
     CWL_ERR_ABANDONED = 9,
     /**
-     * The sink could not be opened: no region was found, or threads could not be started. For acks: their thread
-     * or file descriptor could not be made.
+     * The sink could not be opened: no region was found, the profile cannot be used, or threads could not be
+     * started. For acks: their thread or file descriptor could not be made.
      */
     CWL_ERR_OPEN = 10,
     /**
@@ -685,7 +685,7 @@ void cwl_config_free(struct cwl_config *config);
  *
  * Returns one of these errors, and sets `*sink` to NULL:
  * - `CWL_ERR_CONFIG`: options contradict each other.
- * - `CWL_ERR_OPEN`: no region was found, or a thread could not be started.
+ * - `CWL_ERR_OPEN`: no region was found, the profile cannot be used, or a thread could not be started.
  * - `CWL_ERR_STATE`: the folder `state_dir` cannot be used.
  * - `CWL_ERR_IN_CALLBACK`: the call was made inside a callback.
  * - `CWL_ERR_INVALID_ARGUMENT`: `sink` is NULL, or `config` is no configuration.

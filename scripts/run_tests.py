@@ -64,6 +64,7 @@ SUITES = [
     Suite("kill test", [VENV_PYTHON, "tests/outside/kill_test.py"], plain_counts, 10),
     Suite("outside view", [*PYTEST, "tests/outside/test_outside_view.py"], pytest_counts, 10),
     Suite("credentials", [*PYTEST, "tests/outside/test_credentials.py"], pytest_counts, 10),
+    Suite("credential_process", [*PYTEST, "tests/outside/test_credential_process.py"], pytest_counts, 5),
     Suite("proxy", [*PYTEST, "tests/outside/test_proxy.py"], pytest_counts, 1),
     Suite("README", [*PYTEST, "tests/outside/test_readme.py"], pytest_counts, 1),
     Suite("TLS", [*PYTEST, "tests/outside/test_tls.py"], pytest_counts, 5),

@@ -84,16 +84,16 @@ fn size(value: u64) -> usize {
 
 options! {
     "region": Text(check_region), "",
-        "AWS region, such as `eu-central-1`. Default: `AWS_REGION`, the profile, or the metadata of the instance.";
+        "AWS region, such as `eu-central-1`. Default: the region of the option `profile`, `AWS_REGION`, `AWS_DEFAULT_REGION`, the default profile, or the metadata of the instance.";
         region: Option<String> = Some;
     "endpoint_url": Text(check_endpoint), "",
-        "Endpoint to use instead of that of the region, such as a VPC endpoint or a test server. Default: `AWS_ENDPOINT_URL_CLOUDWATCH_LOGS`, `AWS_ENDPOINT_URL`, or `endpoint_url` of the profile. Log events go over plain HTTP only when this URL begins with `http://`.";
+        "Endpoint to use instead of that of the region, such as a VPC endpoint or a test server. Default: `AWS_ENDPOINT_URL_CLOUDWATCH_LOGS`, `AWS_ENDPOINT_URL`, or `endpoint_url` of the profile. Log events go over plain HTTP only when the URL begins with `http://`, wherever it comes from.";
         endpoint_url: Option<String> = |v: String| Some(v.trim_end_matches('/').to_owned());
     "ca_bundle": Text(any_text), "",
-        "File of the certificates to trust over HTTPS, in PEM, in place of those of the system. Default: `AWS_CA_BUNDLE`, then `SSL_CERT_FILE` and `SSL_CERT_DIR`, then the system's own. A file that is replaced counts for the connections after that, within a minute.";
+        "File of the certificates to trust over HTTPS, in PEM, in place of those of the system. Default: `AWS_CA_BUNDLE`, then `ca_bundle` of the profile, then `SSL_CERT_FILE` and `SSL_CERT_DIR`, then the system's own. A file that is replaced counts for the connections after that, within a minute.";
         ca_bundle: Option<PathBuf> = |v: String| Some(v.into());
     "profile": Text(any_text), "",
-        "Profile of the AWS configuration files. Credentials and region are read from it.";
+        "Profile of the AWS configuration files, instead of that of `AWS_PROFILE`. Its credentials and its region count more than those of the environment.";
         profile: Option<String> = Some;
     "access_key_id": Text(any_text), "",
         "Access key. Set it together with `secret_access_key`. Without both, credentials come from AWS's default chain: environment, profile, web identity, container, instance.";
@@ -165,8 +165,11 @@ options! {
         "The longest wait for a connection, TLS included.";
         connect_timeout: Duration = Duration::from_millis;
     "request_timeout_ms": Integer(1, 600_000), "30000",
-        "The longest wait for the answer to one request, connecting included.";
+        "The longest wait for the answer to one request, connecting included. The wait for credentials does not count.";
         request_timeout: Duration = Duration::from_millis;
+    "credentials_timeout_ms": Integer(1, 600_000), "20000",
+        "The longest wait for credentials from their source: a `credential_process`, STS, SSO, a container or an instance. A `credential_process` that takes longer is killed. Valid credentials stay in use meanwhile. The AWS SDKs allow 22 s (Rust) to 60 s (Go, for a process).";
+        credentials_timeout: Duration = Duration::from_millis;
     "slow_after_ms": Integer(1, 600_000), "1000",
         "Time after which a request gives up its place among the `concurrency` and ends in the slow lane, so that targets that answer late or never delay no other target. It moves earlier when it takes much longer than other requests and others wait.";
         slow_after: Duration = Duration::from_millis;

@@ -147,7 +147,8 @@ fn set_host(host: Option<Host>, max_level: u8) -> Result<(), FfiError> {
 fn registered_host() -> Option<Host> {
     let callback = CALLBACK.load(Ordering::Acquire);
     // SAFETY: NULL, or what `set_host` stored.
-    let callback = unsafe { std::mem::transmute::<*mut (), Option<unsafe extern "C-unwind" fn(_, _, _)>>(callback) }?;
+    let callback =
+        unsafe { std::mem::transmute::<*mut (), Option<unsafe extern "C-unwind" fn(_, _, _)>>(callback) }?;
     Some(Host { callback, user: USER.load(Ordering::Relaxed) })
 }
 

@@ -44,7 +44,7 @@ impl Handle for cwl_sink {
 ///
 /// Returns one of these errors, and sets `*sink` to NULL:
 /// - `CWL_ERR_CONFIG`: options contradict each other.
-/// - `CWL_ERR_OPEN`: no region was found, or a thread could not be started.
+/// - `CWL_ERR_OPEN`: no region was found, the profile cannot be used, or a thread could not be started.
 /// - `CWL_ERR_STATE`: the folder `state_dir` cannot be used.
 /// - `CWL_ERR_IN_CALLBACK`: the call was made inside a callback.
 /// - `CWL_ERR_INVALID_ARGUMENT`: `sink` is NULL, or `config` is no configuration.

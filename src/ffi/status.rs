@@ -37,8 +37,8 @@ pub enum cwl_status {
     /// The shutdown is complete, but some events could not be sent before the time-out and are abandoned.
     /// `cwl_stats` returns their number.
     CWL_ERR_ABANDONED = 9,
-    /// The sink could not be opened: no region was found, or threads could not be started. For acks: their thread
-    /// or file descriptor could not be made.
+    /// The sink could not be opened: no region was found, the profile cannot be used, or threads could not be
+    /// started. For acks: their thread or file descriptor could not be made.
     CWL_ERR_OPEN = 10,
     /// The call was made inside one of the library's callbacks, but it would wait for the library's own threads or
     /// for the callback.

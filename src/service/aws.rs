@@ -5,19 +5,24 @@
 
 use std::env;
 use std::error::Error as StdError;
-use std::iter;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::identity::IdentityCache;
+use aws_config::imds::region::ImdsRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::{AppName, BehaviorVersion, Region};
 use aws_sdk_cloudwatchlogs::Client;
-use aws_sdk_cloudwatchlogs::config::Builder as ClientConfig;
 use aws_sdk_cloudwatchlogs::config::retry::RetryConfig;
 use aws_sdk_cloudwatchlogs::config::timeout::TimeoutConfig;
-use aws_sdk_cloudwatchlogs::config::{Credentials, StalledStreamProtectionConfig};
+use aws_sdk_cloudwatchlogs::config::{Builder as ClientConfig, StalledStreamProtectionConfig};
 use aws_sdk_cloudwatchlogs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudwatchlogs::operation::put_log_events::PutLogEventsOutput;
 use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::interceptors::context::{
     AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
 };
@@ -26,12 +31,17 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use thiserror::Error;
+use tracing::warn;
 
 use super::clock_skew::SdkClock;
+use super::credentials::cache::{CredentialsCache, PresentCredentials};
+use super::credentials::chain::{CredentialsChain, keys_in_environment};
+use super::credentials::profiles::Profiles;
+use super::error_text::{chain, on_one_line, texts};
 use super::http_client;
 use super::{Answer, ApiError, Failure, LogsApi, NewGroup, PutLogEvents, RejectedEvents, RequestBody};
 use crate::clock::SystemClock;
-use crate::config::{Config, Secret};
+use crate::config::Config;
 use crate::service_clock::ServiceClock;
 
 type HttpResponse = aws_sdk_cloudwatchlogs::config::http::HttpResponse;
@@ -39,10 +49,8 @@ type HttpResponse = aws_sdk_cloudwatchlogs::config::http::HttpResponse;
 /// The service of AWS, or the server at `endpoint_url`.
 #[derive(Debug)]
 pub struct AwsLogs {
-    config: Config,
-    clock: SdkClock,
-    /// Guards the client, which is replaced when credentials are looked for again. Nothing awaits while holding it.
-    client: RwLock<Client>,
+    client: Client,
+    credentials: Arc<CredentialsCache>,
 }
 
 /// The reason why no client could be made.
@@ -50,9 +58,16 @@ pub struct AwsLogs {
 pub enum ConnectError {
     /// No region is set in the options, the environment, the profile or the metadata of the instance.
     #[error(
-        "no AWS region: set the option region, AWS_REGION, or a region in the profile (the instance's metadata was asked too)"
+        "no AWS region: set the option region, AWS_REGION, or a region in the profile (the instance's metadata was asked too){}",
+        missing_profile.as_ref().map(|missing| format!("; {missing}")).unwrap_or_default()
     )]
-    NoRegion,
+    NoRegion {
+        /// A sentence about the profile of `AWS_PROFILE`, if it does not exist.
+        missing_profile: Option<String>,
+    },
+    /// The profile, or a configuration file, cannot be used, and what it should give is not there otherwise.
+    #[error("{0}")]
+    Profile(String),
 }
 
 impl AwsLogs {
@@ -63,39 +78,64 @@ impl AwsLogs {
         clock: Arc<ServiceClock<SystemClock>>,
     ) -> Result<Self, ConnectError> {
         let clock = SdkClock(clock);
-        let client = Self::make_client(config, &clock).await?;
-        // The region is kept: a later client must not fail because the metadata of the instance cannot be had.
-        let mut config = config.clone();
-        config.region = client.config().region().map(Region::to_string);
-        Ok(AwsLogs { config, clock, client: RwLock::new(client) })
+        let profiles = Profiles::read(config.profile.as_deref()).await;
+        let ca_bundle = ca_bundle(config, profiles.as_ref().ok());
+        let http_client = SharedHttpClient::new(http_client::Client::new(ca_bundle));
+        let timeouts = TimeoutConfig::builder().connect_timeout(config.connect_timeout).build();
+        let providers = ProviderConfig::without_region()
+            .with_behavior_version(Some(BehaviorVersion::latest()))
+            .with_http_client(http_client.clone())
+            .with_time_source(clock.clone())
+            .with_timeout_config(timeouts);
+        let region = find_region(config, &providers).await;
+        let fault = match &profiles {
+            Ok(profiles) => profiles.fault(),
+            Err(fault) => Some(fault.clone()),
+        };
+        if let Some(fault) = fault {
+            if region.is_none() || !has_keys_without_profile(config).await {
+                return Err(ConnectError::Profile(fault));
+            }
+            warn!("{fault}; region and keys come from elsewhere");
+        }
+        let Some(region) = region else {
+            let missing_profile = profiles.ok().and_then(|profiles| profiles.missing());
+            return Err(ConnectError::NoRegion { missing_profile });
+        };
+        let chain = CredentialsChain::new(config, providers.with_region(Some(region.clone())));
+        let credentials = CredentialsCache::new(chain);
+        let present = PresentCredentials(credentials.clone());
+        let client = Self::make_client(config, clock, region, http_client, present).await;
+        Ok(AwsLogs { client, credentials })
     }
 
     /// The region that requests go to.
     pub fn region(&self) -> Option<String> {
-        self.config.region.clone()
+        self.client.config().region().map(Region::to_string)
     }
 
-    /// The present client. It stays usable when it is replaced.
-    fn client(&self) -> Client {
-        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    async fn make_client(config: &Config, clock: &SdkClock) -> Result<Client, ConnectError> {
+    async fn make_client(
+        config: &Config,
+        clock: SdkClock,
+        region: Region,
+        http_client: SharedHttpClient,
+        credentials: PresentCredentials,
+    ) -> Client {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(config.connect_timeout)
             .operation_attempt_timeout(config.request_timeout)
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http_client::Client::new(ca_bundle(config)))
+            .http_client(http_client)
             .time_source(clock.clone())
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .region(region)
+            .credentials_provider(credentials)
+            .identity_cache(IdentityCache::no_cache());
         if let Ok(name) = AppName::new(concat!("cwl-sink-", env!("CARGO_PKG_VERSION"))) {
             loader = loader.app_name(name);
-        }
-        if let Some(region) = &config.region {
-            loader = loader.region(Region::new(region.clone()));
         }
         if let Some(profile) = &config.profile {
             loader = loader.profile_name(profile);
@@ -103,26 +143,23 @@ impl AwsLogs {
         if let Some(url) = &config.endpoint_url {
             loader = loader.endpoint_url(url);
         }
-        if let (Some(key), Some(secret)) = (&config.access_key_id, &config.secret_access_key) {
-            let token = config.session_token.as_ref().map(Secret::reveal);
-            let token = token.map(str::to_owned);
-            loader =
-                loader.credentials_provider(Credentials::new(key, secret.reveal(), token, None, "options"));
-        }
-        let sdk_config = loader.load().await;
-        if sdk_config.region().is_none() {
-            return Err(ConnectError::NoRegion);
-        }
         let client_config =
-            ClientConfig::from(&sdk_config).disable_clock_skew_correction(true).interceptor(clock.clone());
-        Ok(Client::from_conf(client_config.build()))
+            ClientConfig::from(&loader.load().await).disable_clock_skew_correction(true).interceptor(clock);
+        Client::from_conf(client_config.build())
+    }
+
+    /// The client, as soon as there are credentials to sign a request with. Their source has a time-out of its own, which is
+    /// no part of that of the request.
+    async fn client(&self) -> Result<&Client, ApiError> {
+        self.credentials.ready().await.map_err(no_credentials)?;
+        Ok(&self.client)
     }
 }
 
 impl LogsApi for AwsLogs {
     fn put_log_events<'a>(&'a self, request: PutLogEvents<'a>) -> Answer<'a, RejectedEvents> {
         Box::pin(async move {
-            let operation = self.client().put_log_events().customize();
+            let operation = self.client().await?.put_log_events().customize();
             let operation = operation.interceptor(Serialized { body: request.body, emf: request.emf });
             operation.send().await.map(|output| rejected_events(&output)).map_err(api_error)
         })
@@ -130,14 +167,15 @@ impl LogsApi for AwsLogs {
 
     fn create_log_group<'a>(&'a self, group: NewGroup<'a>) -> Answer<'a, ()> {
         Box::pin(async move {
-            let created = self.client().create_log_group().log_group_name(group.name).send().await;
+            let created = self.client().await?.create_log_group().log_group_name(group.name).send().await;
             created.map(drop).map_err(api_error)
         })
     }
 
     fn create_log_stream<'a>(&'a self, group: &'a str, stream: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
-            let request = self.client().create_log_stream().log_group_name(group).log_stream_name(stream);
+            let request =
+                self.client().await?.create_log_stream().log_group_name(group).log_stream_name(stream);
             request.send().await.map(drop).map_err(api_error)
         })
     }
@@ -145,24 +183,14 @@ impl LogsApi for AwsLogs {
     fn put_retention_policy<'a>(&'a self, group: &'a str, days: u32) -> Answer<'a, ()> {
         Box::pin(async move {
             let days = i32::try_from(days).unwrap_or(i32::MAX);
-            let request = self.client().put_retention_policy().log_group_name(group).retention_in_days(days);
+            let request =
+                self.client().await?.put_retention_policy().log_group_name(group).retention_in_days(days);
             request.send().await.map(drop).map_err(api_error)
         })
     }
 
     fn renew_credentials(&self) -> Answer<'_, ()> {
-        // The SDK keeps the content of configuration files, and credentials that never expire. Only a new client sees a
-        // file that was replaced.
-        Box::pin(async move {
-            let made = Self::make_client(&self.config, &self.clock).await.map_err(|error| ApiError {
-                failure: Failure::NotSent,
-                code: None,
-                status: None,
-                message: error.to_string(),
-            })?;
-            *self.client.write().unwrap_or_else(PoisonError::into_inner) = made;
-            Ok(())
-        })
+        Box::pin(async move { self.credentials.renew().await.map_err(no_credentials) })
     }
 }
 
@@ -214,10 +242,37 @@ impl Intercept for Serialized {
     }
 }
 
-/// The file of the certificates to trust. AWS's SDK does not read the variable; its CLI and boto3 do.
-fn ca_bundle(config: &Config) -> Option<PathBuf> {
+/// The file of the certificates to trust. AWS's SDK reads neither the variable nor the profile; its CLI and boto3 do.
+fn ca_bundle(config: &Config, profiles: Option<&Profiles>) -> Option<PathBuf> {
     let from_environment = || env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()).map(PathBuf::from);
-    config.ca_bundle.clone().or_else(from_environment)
+    let from_profile = || profiles?.setting("ca_bundle").filter(|path| !path.is_empty()).map(PathBuf::from);
+    config.ca_bundle.clone().or_else(from_environment).or_else(from_profile)
+}
+
+/// The region. A profile that the options name goes before the environment.
+async fn find_region(config: &Config, providers: &ProviderConfig) -> Option<Region> {
+    if let Some(region) = &config.region {
+        return Some(Region::new(region.clone()));
+    }
+    let environment = EnvironmentVariableRegionProvider::new();
+    let profile = ProfileFileRegionProvider::builder().configure(providers);
+    let chain = match &config.profile {
+        Some(name) => RegionProviderChain::first_try(profile.profile_name(name).build()).or_else(environment),
+        None => RegionProviderChain::first_try(environment).or_else(profile.build()),
+    };
+    let instance = ImdsRegionProvider::builder().configure(providers).build();
+    chain.or_else(instance).region().await.filter(|region| !region.as_ref().is_empty())
+}
+
+/// Returns whether the options or the environment have keys, so that no profile is needed.
+async fn has_keys_without_profile(config: &Config) -> bool {
+    config.access_key_id.is_some()
+        || (config.profile.is_none() && matches!(keys_in_environment().await, Ok(Some(_))))
+}
+
+fn no_credentials(why: Arc<str>) -> ApiError {
+    let message = format!("no AWS credentials: {why}");
+    ApiError { failure: Failure::NotSent, code: None, status: None, message }
 }
 
 fn rejected_events(output: &PutLogEventsOutput) -> RejectedEvents {
@@ -251,23 +306,10 @@ where
         None if code.is_some() => "the service sent no message".to_owned(),
         None => texts(&error),
     };
-    ApiError { failure, code, status, message: message.replace(['\n', '\r'], " ") }
+    ApiError { failure, code, status, message: on_one_line(&message) }
 }
 
-/// The error and its sources, from the outermost to the innermost.
-fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    iter::successors(Some(error), |&error| error.source())
-}
-
-/// Returns whether something answered that does not speak HTTP. The SDK gives such a failure no kind of its own, and
-/// failures to find credentials neither.
+/// Returns whether something answered that does not speak HTTP. The SDK gives such a failure no kind of its own.
 fn is_not_http(error: &(dyn StdError + 'static)) -> bool {
     chain(error).filter_map(|error| error.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse)
-}
-
-/// The texts of the error and of its sources.
-fn texts(error: &(dyn StdError + 'static)) -> String {
-    let mut texts: Vec<String> = chain(error).map(ToString::to_string).collect();
-    texts.dedup();
-    texts.join(": ")
 }

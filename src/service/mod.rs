@@ -4,6 +4,8 @@
 
 pub mod aws;
 mod clock_skew;
+mod credentials;
+mod error_text;
 mod http_client;
 
 use std::fmt;
@@ -26,7 +28,8 @@ pub trait LogsApi: Send + Sync + 'static {
     fn create_log_stream<'a>(&'a self, group: &'a str, stream: &'a str) -> Answer<'a, ()>;
     /// `PutRetentionPolicy`.
     fn put_retention_policy<'a>(&'a self, group: &'a str, days: u32) -> Answer<'a, ()>;
-    /// Looks for credentials again, in all places where they may be. Sends no request to the service.
+    /// Looks for credentials again, in all places where they may be. Sends no request to the service. Fails only if there are
+    /// no valid credentials after it.
     fn renew_credentials(&self) -> Answer<'_, ()>;
 }
 

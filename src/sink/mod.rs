@@ -247,11 +247,7 @@ impl Sink {
     }
 
     /// Passes every ack from now on to `callback`, at most `max` at once, on a thread of its own.
-    pub fn set_ack_callback(
-        &self,
-        max: usize,
-        callback: impl AckCallback,
-    ) -> Result<(), AckError> {
+    pub fn set_ack_callback(&self, max: usize, callback: impl AckCallback) -> Result<(), AckError> {
         let is_open = || matches!(*lock(&self.lifecycle), Lifecycle::Open(_));
         self.acks.start_callback(&self.engine, is_open, max, callback)
     }

@@ -33,10 +33,10 @@ with host.diagnostics() as texts:
 """
 
 
-def push_from_a_host_that_trusts(certificate, endpoint, group):
-    """Runs the host. Returns its counts and the library's diagnostics."""
+def push_from_a_host_that_trusts(certificate, endpoint, group, **more):
+    """Runs the host, with more variables in its environment. Returns its counts and the library's diagnostics."""
     modules = ":".join(str(loopback.ROOT / folder) for folder in ("tests/outside", "scripts"))
-    environment = loopback.hermetic_environment() | {"PYTHONPATH": modules, "SSL_CERT_FILE": str(certificate)}
+    environment = loopback.hermetic_environment() | {"PYTHONPATH": modules, "SSL_CERT_FILE": str(certificate)} | more
     done = subprocess.run(
         [sys.executable, "-c", HOST, endpoint, group],
         env=environment,
@@ -73,3 +73,19 @@ def test_events_stay_and_the_operator_learns_why_while_the_endpoint_is_not_trust
     assert counts == "delivered=0 pending=100 lost=0 paused=1", diagnostics
     assert "certificate" in diagnostics, diagnostics
     assert secure.control("GET", "stats")["groups"] == {}
+
+
+def test_the_ca_bundle_of_the_profile_counts_more_than_the_certificates_of_the_machine(secure, group, tmp_path):
+    config = tmp_path / "config"
+    config.write_text(f"[default]\nca_bundle = {secure.certificate}\n")
+    counts, diagnostics = push_from_a_host_that_trusts(os.devnull, secure.endpoint, group, AWS_CONFIG_FILE=str(config))
+    assert counts == "delivered=100 pending=0 lost=0 paused=0", diagnostics
+
+
+def test_the_ca_bundle_of_the_environment_counts_more_than_that_of_the_profile(secure, group, tmp_path):
+    config = tmp_path / "config"
+    config.write_text("[default]\nca_bundle = /nonexistent\n")
+    counts, diagnostics = push_from_a_host_that_trusts(
+        os.devnull, secure.endpoint, group, AWS_CONFIG_FILE=str(config), AWS_CA_BUNDLE=secure.certificate
+    )
+    assert counts == "delivered=100 pending=0 lost=0 paused=0", diagnostics

@@ -4,6 +4,7 @@ use std::fs;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
+use ::cwl_sink::ffi::cwl_status;
 use cwl_local::{Local, Options, Rule};
 use tempfile::NamedTempFile;
 
@@ -89,6 +90,35 @@ fn a_connection_that_goes_silent_costs_one_request_its_time_out_and_nobody_else_
         let offers = |protocol: &[u8]| first.windows(protocol.len()).any(|bytes| bytes == protocol);
         assert!(offers(b"\x08http/1.1") && !offers(b"\x02h2"), "HTTP/2 shares a connection among requests");
     }
+}
+
+#[test]
+fn a_ca_bundle_that_appears_or_is_replaced_counts_for_the_next_connections() {
+    // Without a refused certificate, the file is read again after a minute.
+    const WITHIN_MS: i64 = 30_000;
+    let (local, _, certificate) = secure();
+    let (_other, _, wrong) = secure();
+    let folder = tempfile::tempdir().expect("a folder");
+    let bundle = folder.path().join("ca.pem");
+    let options = [("flush_interval_ms", "1"), ("ca_bundle", bundle.to_str().expect("UTF-8"))];
+    let host = Host::open(&local, &options);
+    let waits_because_of = |why: &str| eventually(|| host.json().contains(why));
+    host.must_push("g", "s", "first");
+    assert!(waits_because_of("cannot be read"), "{}", host.json());
+    fs::copy(wrong.path(), &bundle).expect("written");
+    assert!(waits_because_of("invalid peer certificate"), "{}", host.json());
+    fs::copy(certificate.path(), &bundle).expect("written");
+    assert_eq!(host.flush(WITHIN_MS), cwl_status::CWL_OK, "{}", host.json());
+    assert_eq!(arrived(&local, "g", "s"), ["first"]);
+    // The service begins again with another certificate.
+    let listen = local.addr();
+    drop(local);
+    let local = Local::start(Options { tls: true, listen, ..Options::default() }).expect("it starts");
+    host.must_push("g", "s", "second");
+    assert!(waits_because_of("invalid peer certificate"), "{}", host.json());
+    fs::write(&bundle, local.certificate_pem().expect("it serves HTTPS")).expect("written");
+    assert_eq!(host.flush(WITHIN_MS), cwl_status::CWL_OK, "{}", host.json());
+    assert_eq!(arrived(&local, "g", "s"), ["second"]);
 }
 
 #[test]
