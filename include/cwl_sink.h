@@ -28,11 +28,20 @@
  * Signals   The library installs no signal handler. One exception: a profile with `credential_process` starts a child
  *           process. Where pidfd_open cannot be used for it (Linux before 5.10), tokio installs a handler of SIGCHLD.
  * Threads   Any thread may use a handle, several at the same time; each exception is named where it applies. The
- *           library's own threads are named "cwl-sink" and block every signal. After cwl_shutdown has returned,
- *           the sink has no thread and calls nobody back. The exceptions are a callback, a look-up of a host name, and
- *           an access to the disk that began before and have not returned yet.
- *           The child of a fork has none of the sink's threads: open a sink after the fork, and use no handle from
- *           before it. A host that waits for any child (waitpid(-1)) may take the status of `credential_process`.
+ *           library's own threads are named "cwl-worker", "cwl-dns", "cwl-state" and "cwl-acks". They block
+ *           every signal but those of faults, such as SIGSEGV. After cwl_shutdown has returned, the sink has no thread
+ *           and calls nobody back. The exceptions are a callback, a look-up of a host name, and an access to the disk
+ *           that began before and have not returned yet.
+ * Fork      A process may fork at any time, and the child goes on with the same handles. The first call that needs the
+ *           sink opens one in the child, with the same options, and takes as long as cwl_sink_open. Events that the
+ *           parent has accepted stay the parent's, and so do their acks. In the child an ack callback is called on a
+ *           thread of the child. The descriptor of cwl_ack_fd keeps its number and wakes for the child's acks only.
+ *           - state_dir stays the parent's: cwl_source_open returns CWL_ERR_STATE in the child. Sources from before
+ *             the fork can be used there, but their offsets are not written.
+ *           - A sink that was shut down before the fork is shut down in the child too.
+ *           - A child that uses no sink pays nothing and need not free the handles. A child may exec or exit.
+ *           - Not in a child of vfork, and not in a handler of pthread_atfork.
+ *           A host that waits for any child (waitpid(-1)) may take the status of `credential_process`.
  * Blocking  These functions wait; no other function does:
  *           - cwl_flush and cwl_poll_acks, at most for their time-out;
  *           - cwl_shutdown, at most for its time-out and 500 ms more;
@@ -486,8 +495,9 @@ typedef void (*cwl_ack_callback)(const struct cwl_ack *acks, size_t count, void 
  * Receives one log message: its level (a `cwl_log_level`), a sentence in UTF-8 that ends in NUL, and the `user`
  * pointer that was given with the callback. The message is valid during the call only.
  *
- * Called from the library's threads and from the host's threads, several at the same time, never while the
- * library holds a lock. It must not throw. A call that does not return in time may outlive `cwl_shutdown`.
+ * Called from one thread of the library, one call at a time, never while the library holds a lock. Messages wait
+ * while it runs; when a thousand wait, further ones are only counted, and a message says how many. It must not throw.
+ * It may end its thread (`pthread_exit`), as Python does at its end: then no more messages come.
  *
  * It may push events; these pushes make no log messages. Calls that wait for the library (`cwl_flush`,
  * `cwl_shutdown`, `cwl_sink_open`, `cwl_poll_acks` with a time-out) and `cwl_set_log_callback` return
@@ -924,12 +934,15 @@ int cwl_ack_fd(struct cwl_sink *sink);
  * `cwl_log_level`) and more severe ones. NULL ends the messages. Without a callback the library says nothing: it
  * never writes to stdout or stderr.
  *
- * Blocks, without a time-out, until every running call of the old callback has returned; then the old `user` may
- * be freed. Any thread, but not inside a callback.
+ * Starts one thread, which ends when the callback is replaced by NULL. Replace it by NULL before `dlclose`.
+ *
+ * Blocks, without a time-out, until a running call of the old callback has returned; then the old `user` may be freed.
+ * Any thread, but one at a time, and not inside a callback.
  *
  * Returns one of these errors:
  * - `CWL_ERR_INVALID_ARGUMENT`: `level` is not 1 to 5, and `callback` is not NULL.
  * - `CWL_ERR_IN_CALLBACK`: the call was made inside a callback.
+ * - `CWL_ERR_OPEN`: the thread could not be started.
  */
 enum cwl_status cwl_set_log_callback(int32_t level,
                                      cwl_log_callback callback,
