@@ -1,22 +1,18 @@
 //! Acks: the outcome of each event, on its way to the host.
 
 use std::ffi::{c_int, c_void};
-use std::sync::Mutex;
 use std::time::Instant;
 
 use super::ack_array::{AckArray, cwl_ack};
+use super::ack_callback::AckHost;
 use super::boundary::ffi_call;
 use super::error::FfiError;
 use super::sink::cwl_sink;
 use super::status::cwl_status;
 use super::{handle, pointers, timeout, versioned};
-use crate::outcome::Ack;
-use crate::sink::{AckCallback, AckError, Sink};
+use crate::sink::AckError;
 use crate::sync::lock;
 use crate::threads;
-
-/// The most acks in one call of a callback.
-const CALLBACK_ACKS_MAX: usize = 1024;
 
 /// Receives an array of `count` acks, in the order in which the events became final. `user` is the pointer that
 /// was given with the callback. The array is valid during the call only. Step from one ack to the next by the
@@ -64,61 +60,6 @@ pub unsafe extern "C" fn cwl_set_ack_callback(
         let callback = callback.ok_or_else(|| FfiError::argument("callback is NULL"))?;
         sink.set_ack_host(AckHost { callback, user })
     })
-}
-
-/// The callback that a host registered.
-#[derive(Clone)]
-pub struct AckHost {
-    callback: unsafe extern "C" fn(acks: *const cwl_ack, count: usize, user: *mut c_void),
-    user: *mut c_void,
-}
-
-// SAFETY: the host promises that its callback and `user` may be used from the library's thread.
-unsafe impl Send for AckHost {}
-// SAFETY: as above; the thread has a clone of its own.
-unsafe impl Sync for AckHost {}
-
-impl AckHost {
-    /// Starts the thread that calls the host.
-    pub fn start(self, sink: &Sink) -> Result<(), FfiError> {
-        let callback = KeptAcks { host: self, acks: Mutex::default() };
-        Ok(sink.set_ack_callback(CALLBACK_ACKS_MAX, callback)?)
-    }
-}
-
-/// A callback and the acks for its next call.
-struct KeptAcks {
-    host: AckHost,
-    /// Never held during a call of the host.
-    acks: Mutex<Option<AckArray>>,
-}
-
-impl KeptAcks {
-    /// The array for the host. It stays where it is until the host has returned.
-    fn array(&self) -> (*const cwl_ack, usize) {
-        let acks = lock(&self.acks);
-        acks.as_ref().map_or((std::ptr::null(), 0), |acks| (acks.acks().as_ptr(), acks.acks().len()))
-    }
-}
-
-impl AckCallback for KeptAcks {
-    fn keep(&self, acks: &[Ack]) {
-        *lock(&self.acks) = Some(AckArray::new(acks));
-    }
-
-    extern "C-unwind" fn call(&self) {
-        let (acks, count) = self.array();
-        // SAFETY: the host registered the callback for this; the two types differ only in what it may do to the thread.
-        unsafe {
-            let callback: unsafe extern "C-unwind" fn(*const cwl_ack, usize, *mut c_void) =
-                std::mem::transmute(self.host.callback);
-            callback(acks, count, self.host.user);
-        }
-    }
-
-    fn drop_acks(&self) {
-        *lock(&self.acks) = None;
-    }
 }
 
 /// Takes up to `capacity` acks into the array `acks`. Set the `struct_size` of the first element to

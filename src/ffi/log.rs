@@ -13,7 +13,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use super::boundary::ffi_call;
 use super::error::FfiError;
-use super::log_thread::LogThread;
+use super::log_thread::{Host, LogThread};
 use super::status::cwl_status;
 use super::text::c_string;
 use crate::process::{self, PerProcess};
@@ -47,16 +47,6 @@ pub enum cwl_log_level {
 /// `CWL_ERR_IN_CALLBACK` there.
 pub type cwl_log_callback =
     Option<unsafe extern "C" fn(level: i32, message: *const c_char, user: *mut c_void)>;
-
-/// The callback that a host registered.
-#[derive(Clone, Copy, Debug)]
-pub struct Host {
-    pub callback: unsafe extern "C-unwind" fn(level: i32, message: *const c_char, user: *mut c_void),
-    pub user: *mut c_void,
-}
-
-// SAFETY: the host promises that its callback and `user` may be used from any thread.
-unsafe impl Send for Host {}
 
 /// The registered callback and its `user`, for a child of a fork. NULL: there is none. A child that is forked in the middle of
 /// a change has none.

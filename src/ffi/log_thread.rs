@@ -9,12 +9,24 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
-use super::log::{Host, cwl_log_level};
 use crate::sync::{lock, wait_while_until};
 use crate::threads::{HostCalls, HostThread};
 
 /// The most messages that wait. Further ones are counted, and the next message that is handed over says how many.
 const MESSAGES_MAX: usize = 1000;
+
+/// The level of a message about messages that were dropped: `CWL_LOG_WARN`.
+const DROPPED_LEVEL: u8 = 2;
+
+/// The callback that a host registered.
+#[derive(Clone, Copy, Debug)]
+pub struct Host {
+    pub callback: unsafe extern "C-unwind" fn(level: i32, message: *const c_char, user: *mut c_void),
+    pub user: *mut c_void,
+}
+
+// SAFETY: the host promises that its callback and `user` may be used from any thread.
+unsafe impl Send for Host {}
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -138,7 +150,7 @@ impl HostCalls for Calls {
             let text = format!("{} log messages were dropped: the callback is too slow", state.dropped);
             state.dropped = 0;
             let text = CString::new(text).unwrap_or_default();
-            Some(Message { level: cwl_log_level::CWL_LOG_WARN as u8, text })
+            Some(Message { level: DROPPED_LEVEL, text })
         });
         true
     }

@@ -11,7 +11,7 @@
 //! | `pointers.rs`, `text.rs`, `timeout.rs` | Check and convert arguments. |
 //! | `versioned.rs` | Reads and writes structs of other versions by their `struct_size`. |
 //! | `running.rs` | The sink behind a handle, one in each process after a fork. |
-//! | `log_thread.rs` | Hands log messages to the host. |
+//! | `log_thread.rs`, `ack_callback.rs` | Hand log messages and acks to the host. |
 //! | `event_fd.rs` | Wakes a host's event loop. |
 //! | `event.rs`, `ack_array.rs` | Events and acks as C sees them. |
 //! | all others | The C entries. |
@@ -30,6 +30,7 @@
 mod abi_version;
 mod ack;
 mod ack_array;
+mod ack_callback;
 mod boundary;
 mod config;
 mod error;

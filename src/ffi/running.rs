@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use once_cell::sync::OnceCell;
 
-use super::ack::AckHost;
 use super::ack_array::AckArray;
+use super::ack_callback::AckHost;
 use super::error::FfiError;
 use super::event_fd::EventFd;
 use super::status::cwl_status;

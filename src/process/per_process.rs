@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::generation;
+use super::forks::generation;
 
 /// The value of [`PerProcess::maker`] when nobody makes a value.
 const NOBODY: u64 = u64::MAX;

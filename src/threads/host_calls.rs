@@ -5,12 +5,14 @@
 //! exceptions, as every thread of the standard library does. So these threads are started by the C library, and at the moment
 //! of a call there is nothing on their stack that has to be dropped or that catches.
 
-use std::ffi::{c_int, c_void};
+use std::cell::RefCell;
+use std::ffi::{CStr, c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
-use super::{IN_CALLBACK, OWN, not_started, signals};
+use super::start::not_started;
+use super::{marks, signals};
 use crate::process::generation;
 
 /// The calls that a thread makes, one after the other.
@@ -41,12 +43,12 @@ impl Drop for AtEnd {
 }
 
 thread_local! {
-    static AT_END: std::cell::RefCell<Option<AtEnd>> = const { std::cell::RefCell::new(None) };
+    static AT_END: RefCell<Option<AtEnd>> = const { RefCell::new(None) };
 }
 
 impl HostThread {
     /// Starts a thread that makes these calls. `name` has at most 15 characters and ends in NUL.
-    pub fn start<C: HostCalls>(name: &'static std::ffi::CStr, calls: Arc<C>) -> io::Result<Self> {
+    pub fn start<C: HostCalls>(name: &'static CStr, calls: Arc<C>) -> io::Result<Self> {
         let start = Box::into_raw(Box::new(Start { name, calls }));
         let mut thread = MaybeUninit::uninit();
         let run: extern "C-unwind" fn(*mut c_void) -> *mut c_void = run::<C>;
@@ -82,7 +84,7 @@ impl Drop for HostThread {
 }
 
 struct Start<C> {
-    name: &'static std::ffi::CStr,
+    name: &'static CStr,
     calls: Arc<C>,
 }
 
@@ -92,10 +94,10 @@ extern "C-unwind" fn run<C: HostCalls>(start: *mut c_void) -> *mut c_void {
     // A callback that forks returns in the child too, where there is nothing to call for.
     // SAFETY: `begin` keeps the value for as long as the thread lives.
     while process == generation() && unsafe { (*calls).next() } {
-        IN_CALLBACK.set(Some(process));
+        marks::mark_callback(true);
         // SAFETY: as above.
         unsafe { (*calls).call() };
-        IN_CALLBACK.set(None);
+        marks::mark_callback(false);
         // SAFETY: as above.
         unsafe { (*calls).returned() };
     }
@@ -108,7 +110,7 @@ fn begin<C: HostCalls>(start: *mut c_void) -> *const C {
     let Start { name, calls } = *unsafe { Box::from_raw(start.cast::<Start<C>>()) };
     // SAFETY: the calling thread and a C string.
     unsafe { libc::pthread_setname_np(libc::pthread_self(), name.as_ptr()) };
-    OWN.set(Some(generation()));
+    marks::mark_own();
     let pointer = Arc::as_ptr(&calls);
     AT_END.with(|at_end| *at_end.borrow_mut() = Some(AtEnd(calls)));
     pointer
