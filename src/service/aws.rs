@@ -304,7 +304,11 @@ where
     let message = match text {
         Some(text) => text.to_owned(),
         None if code.is_some() => "the service sent no message".to_owned(),
-        None => texts(&error),
+        None => match &error {
+            // The cause says which connection failed and why.
+            SdkError::DispatchFailure(_) => texts(error.source().unwrap_or(&error)),
+            _ => texts(&error),
+        },
     };
     ApiError { failure, code, status, message: on_one_line(&message) }
 }

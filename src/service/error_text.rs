@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::iter;
 
+use super::http_client::is_wrapper;
+
 /// The error and its sources, from the outermost to the innermost.
 pub(super) fn chain<'a>(
     error: &'a (dyn StdError + 'static),
@@ -10,9 +12,9 @@ pub(super) fn chain<'a>(
     iter::successors(Some(error), |&error| error.source())
 }
 
-/// The texts of the error and of its sources.
+/// The texts of the error and of its sources, except those that say nothing of their own.
 pub(super) fn texts(error: &(dyn StdError + 'static)) -> String {
-    joined(chain(error))
+    joined(chain(error).filter(|error| !is_wrapper(*error)))
 }
 
 /// The texts of these errors.

@@ -11,14 +11,14 @@ use http::uri::Scheme;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
 
 use super::connection::Connection;
-use super::errors::{TimedOut, is_caused_by};
+use super::errors::{NotConnected, TimedOut, is_caused_by};
 use super::resolver::Resolver;
 use super::trust::Trust;
 use crate::limits::{TCP_KEEPALIVE, TCP_KEEPALIVE_PROBES};
@@ -45,19 +45,23 @@ impl Connector {
         Connector { tcp, proxies, trust, timeout }
     }
 
-    async fn connect(self, target: Uri) -> Result<Connection, BoxError> {
-        match self.proxies.intercept(&target) {
+    async fn connect(self, proxy: Option<Intercept>, target: Uri) -> Result<Connection, BoxError> {
+        match proxy {
             None => Ok(Connection::direct(self.open(target).await?)),
-            Some(proxy) if is_https(&target) => {
-                let mut tunnel = Tunnel::new(proxy.uri().clone(), self.https()?);
-                if let Some(credentials) = proxy.basic_auth() {
-                    tunnel = tunnel.with_auth(credentials.clone());
-                }
-                let connected = HttpsConnector::from((tunnel, self.trust.tls_config()?)).call(target).await;
-                Ok(Connection::direct(self.checked(connected)?))
-            }
-            Some(proxy) => Ok(Connection::to_proxy(self.open(proxy.uri().clone()).await?)),
+            Some(proxy) => self.connect_through(&proxy, target).await,
         }
+    }
+
+    async fn connect_through(&self, proxy: &Intercept, target: Uri) -> Result<Connection, BoxError> {
+        if !is_https(&target) {
+            return Ok(Connection::to_proxy(self.open(proxy.uri().clone()).await?));
+        }
+        let mut tunnel = Tunnel::new(proxy.uri().clone(), self.https()?);
+        if let Some(credentials) = proxy.basic_auth() {
+            tunnel = tunnel.with_auth(credentials.clone());
+        }
+        let connected = HttpsConnector::from((tunnel, self.trust.tls_config()?)).call(target).await;
+        Ok(Connection::direct(self.checked(connected)?))
     }
 
     async fn open(&self, url: Uri) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, BoxError> {
@@ -95,10 +99,20 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, target: Uri) -> Self::Future {
-        let (connecting, limit) = (self.clone().connect(target), self.timeout);
+        let proxy = self.proxies.intercept(&target);
+        let to = match &proxy {
+            None => target.authority().map_or_else(|| target.to_string(), ToString::to_string),
+            Some(proxy) => format!("the proxy {} of the environment", proxy.uri()),
+        };
+        let (connecting, limit) = (self.clone().connect(proxy, target), self.timeout);
         Box::pin(async move {
-            let Some(limit) = limit else { return connecting.await };
-            timeout(limit, connecting).await.map_err(|_| TimedOut { what: "the connection", limit })?
+            let connected = match limit {
+                None => connecting.await,
+                Some(limit) => timeout(limit, connecting)
+                    .await
+                    .unwrap_or_else(|_| Err(TimedOut { what: "the connection", limit }.into())),
+            };
+            connected.map_err(|source| NotConnected { to, source }.into())
         })
     }
 }

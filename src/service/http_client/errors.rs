@@ -18,6 +18,31 @@ pub(super) struct TimedOut {
     pub limit: Duration,
 }
 
+/// No connection could be opened. The cause is the source.
+#[derive(Debug, Error)]
+#[error("{to}{}", hint(source.as_ref()))]
+pub(super) struct NotConnected {
+    /// The host and port, or the proxy.
+    pub to: String,
+    pub source: BoxError,
+}
+
+/// What an operator can do about a connection that could not be opened.
+fn hint(source: &(dyn StdError + 'static)) -> &'static str {
+    let tls = chain(source).find_map(|error| error.downcast_ref());
+    match tls {
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            " (its certificate is not trusted; the option ca_bundle names the certificates to trust)"
+        }
+        _ => "",
+    }
+}
+
+/// Returns whether an error only wraps another and says nothing of its own.
+pub fn is_wrapper(error: &(dyn StdError + 'static)) -> bool {
+    error.is::<ConnectorError>() || error.is::<legacy::Error>()
+}
+
 /// The error and what caused it, from the outermost to the innermost.
 pub(super) fn chain<'a>(
     error: &'a (dyn StdError + 'static),

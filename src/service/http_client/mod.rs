@@ -27,6 +27,8 @@ use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
+pub use self::errors::is_wrapper;
+
 use self::connector::Connector;
 use self::errors::{TimedOut, connector_error};
 use self::trust::Trust;
