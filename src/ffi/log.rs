@@ -13,7 +13,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use super::boundary::ffi_call;
 use super::error::FfiError;
-use super::log_thread::{Host, LogThread};
+use super::log_thread::{Host, HostCallback, LogThread};
 use super::status::cwl_status;
 use super::text::c_string;
 use crate::process::{self, PerProcess};
@@ -104,7 +104,7 @@ pub unsafe extern "C" fn cwl_set_log_callback(
         });
         let host = callback.map(|callback| Host {
             // SAFETY: the two types differ only in what the host may do to the thread.
-            callback: unsafe { std::mem::transmute::<LogCallback, _>(callback) },
+            callback: unsafe { std::mem::transmute::<LogCallback, HostCallback>(callback) },
             user,
         });
         set_host(host, max_level)
@@ -137,8 +137,7 @@ fn set_host(host: Option<Host>, max_level: u8) -> Result<(), FfiError> {
 fn registered_host() -> Option<Host> {
     let callback = CALLBACK.load(Ordering::Acquire);
     // SAFETY: NULL, or what `set_host` stored.
-    let callback =
-        unsafe { std::mem::transmute::<*mut (), Option<unsafe extern "C-unwind" fn(_, _, _)>>(callback) }?;
+    let callback = unsafe { std::mem::transmute::<*mut (), Option<HostCallback>>(callback) }?;
     Some(Host { callback, user: USER.load(Ordering::Relaxed) })
 }
 

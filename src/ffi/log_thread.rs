@@ -18,10 +18,13 @@ const MESSAGES_MAX: usize = 1000;
 /// The level of a message about messages that were dropped: `CWL_LOG_WARN`.
 const DROPPED_LEVEL: u8 = 2;
 
+/// A callback that may end its thread.
+pub type HostCallback = unsafe extern "C-unwind" fn(level: i32, message: *const c_char, user: *mut c_void);
+
 /// The callback that a host registered.
 #[derive(Clone, Copy, Debug)]
 pub struct Host {
-    pub callback: unsafe extern "C-unwind" fn(level: i32, message: *const c_char, user: *mut c_void),
+    pub callback: HostCallback,
     pub user: *mut c_void,
 }
 
@@ -65,7 +68,7 @@ struct Message {
 /// One call of the host.
 #[derive(Clone, Copy)]
 struct Call {
-    callback: unsafe extern "C-unwind" fn(level: i32, message: *const c_char, user: *mut c_void),
+    callback: HostCallback,
     level: i32,
     text: *const c_char,
     user: *mut c_void,
