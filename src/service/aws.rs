@@ -27,7 +27,9 @@ use aws_smithy_types::config_bag::ConfigBag;
 use thiserror::Error;
 
 use super::http_client;
-use super::{Answer, ApiError, Failure, LogsApi, NewGroup, PutLogEvents, RejectedEvents, RequestBody};
+use super::{
+    Answer, ApiError, ErrorText, Failure, LogsApi, NewGroup, PutLogEvents, RejectedEvents, RequestBody,
+};
 use crate::config::{Config, Secret};
 
 type HttpResponse = aws_sdk_cloudwatchlogs::config::http::HttpResponse;
@@ -141,7 +143,7 @@ impl LogsApi for AwsLogs {
                 failure: Failure::NotSent,
                 code: None,
                 status: None,
-                message: error.to_string(),
+                message: error.to_string().into(),
             })?;
             *self.client.write().unwrap_or_else(PoisonError::into_inner) = made;
             Ok(())
@@ -218,7 +220,7 @@ where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
     let status = error.raw_response().map(|response| response.status().as_u16());
-    let code = error.as_service_error().and_then(|error| error.code()).map(str::to_owned);
+    let code = error.as_service_error().and_then(|error| error.code()).map(ErrorText::from);
     let failure = match &error {
         SdkError::ServiceError(_) => Failure::Answered,
         SdkError::TimeoutError(_) => Failure::TimedOut,
@@ -230,11 +232,11 @@ where
     };
     let text = error.as_service_error().and_then(|error| error.message()).filter(|text| !text.is_empty());
     let message = match text {
-        Some(text) => text.to_owned(),
-        None if code.is_some() => "the service sent no message".to_owned(),
-        None => texts(&error),
+        Some(text) => text.into(),
+        None if code.is_some() => "the service sent no message".into(),
+        None => ErrorText::of_chain(chain(&error)),
     };
-    ApiError { failure, code, status, message: message.replace(['\n', '\r'], " ") }
+    ApiError { failure, code, status, message }
 }
 
 /// The error and its sources, from the outermost to the innermost.
@@ -246,11 +248,4 @@ fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (d
 /// failures to find credentials neither.
 fn is_not_http(error: &(dyn StdError + 'static)) -> bool {
     chain(error).filter_map(|error| error.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse)
-}
-
-/// The texts of the error and of its sources.
-fn texts(error: &(dyn StdError + 'static)) -> String {
-    let mut texts: Vec<String> = chain(error).map(ToString::to_string).collect();
-    texts.dedup();
-    texts.join(": ")
 }

@@ -3,6 +3,7 @@
 //! [`LogsApi`] is implemented for AWS in [`aws`], the only place that names the SDK. A test brings its own implementation.
 
 pub mod aws;
+mod error_text;
 mod http_client;
 
 use std::fmt;
@@ -11,6 +12,8 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use thiserror::Error;
+
+pub use error_text::{ERROR_TEXT_CHARS_MAX, ErrorText};
 
 /// The future answer to a call.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ApiError>> + Send + 'a>>;
@@ -120,11 +123,11 @@ pub struct ApiError {
     /// The kind of the failure.
     pub failure: Failure,
     /// The error code of the service, such as `AccessDeniedException`.
-    pub code: Option<String>,
+    pub code: Option<ErrorText>,
     /// The HTTP status of the answer.
     pub status: Option<u16>,
     /// The message of the service or the transport.
-    pub message: String,
+    pub message: ErrorText,
 }
 
 /// The beginning of the text of an error: its code, or its HTTP status.

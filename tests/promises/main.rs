@@ -14,6 +14,7 @@ mod bad_input;
 mod bytes;
 mod connections;
 mod credentials;
+mod error_texts;
 mod flush_and_shutdown;
 mod header;
 mod isolation;
