@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
 
 use once_cell::sync::OnceCell;
 use tracing::field::{Field, Visit};
@@ -15,7 +15,9 @@ use super::boundary::ffi_call;
 use super::error::FfiError;
 use super::status::cwl_status;
 use super::text::c_string;
+use crate::sync::lock;
 use crate::threads;
+use crate::wait_group::{WaitGroup, WaitGuard};
 
 /// The severity of a log message of the library.
 #[repr(C)]
@@ -46,9 +48,12 @@ pub type cwl_log_callback =
     Option<unsafe extern "C" fn(level: i32, message: *const c_char, user: *mut c_void)>;
 
 /// The callback that a host registered.
+#[derive(Clone)]
 struct Host {
     callback: unsafe extern "C" fn(level: i32, message: *const c_char, user: *mut c_void),
     user: *mut c_void,
+    /// The calls that are running.
+    calls: Arc<WaitGroup>,
 }
 
 // SAFETY: the host promises that its callback and `user` may be used from any thread.
@@ -56,8 +61,9 @@ unsafe impl Send for Host {}
 // SAFETY: as above.
 unsafe impl Sync for Host {}
 
-/// The registered callback. Locked for reading during a call, so that a change waits until the old callback returned.
-static HOST: RwLock<Option<Host>> = RwLock::new(None);
+/// Guards the registered callback. Never held during a call: a change counts the calls of the old callback instead, and waits
+/// for them.
+static HOST: Mutex<Option<Host>> = Mutex::new(None);
 
 /// The least severe level that is delivered; 0 means none.
 static MAX_LEVEL: AtomicU8 = AtomicU8::new(0);
@@ -99,9 +105,14 @@ pub unsafe extern "C" fn cwl_set_log_callback(
             // In a shared object there is no other subscriber. In a Rust program the host's own subscriber stays.
             let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(HostLayer));
         });
-        let mut host = HOST.write().unwrap_or_else(PoisonError::into_inner);
-        *host = callback.map(|callback| Host { callback, user });
-        MAX_LEVEL.store(if host.is_some() { max_level } else { 0 }, Ordering::Relaxed);
+        let new = callback.map(|callback| Host { callback, user, calls: Arc::default() });
+        let mut host = lock(&HOST);
+        MAX_LEVEL.store(if new.is_some() { max_level } else { 0 }, Ordering::Relaxed);
+        let old = std::mem::replace(&mut *host, new);
+        drop(host);
+        if let Some(old) = old {
+            old.calls.wait(None);
+        }
         Ok(())
     })
 }
@@ -143,12 +154,19 @@ impl<S: Subscriber> Layer<S> for HostLayer {
         event.record(&mut text);
         let message = c_string(&text.0);
         threads::call_back(|| {
-            let host = HOST.read().unwrap_or_else(PoisonError::into_inner);
-            let Some(host) = host.as_ref() else { return };
+            let Some((host, _call)) = begin_call() else { return };
             // SAFETY: the host registered the callback for this; the message lives until it returns.
             unsafe { (host.callback)(i32::from(level), message.as_ptr(), host.user) };
         });
     }
+}
+
+/// The registered callback, and the guard of a call that begins now.
+fn begin_call() -> Option<(Host, WaitGuard)> {
+    let registered = lock(&HOST);
+    let host = registered.as_ref()?;
+    // Counted under the lock: a change that comes later waits for the call.
+    Some((host.clone(), host.calls.guard()))
 }
 
 /// The text of a log message: the message, then its fields.
