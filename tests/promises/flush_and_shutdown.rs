@@ -3,10 +3,12 @@
 
 use std::io::Read;
 use std::net::TcpListener;
+use std::ptr::null;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ::cwl_sink::ffi::cwl_status::*;
+use ::cwl_sink::ffi::{CWL_FOREVER, cwl_ack, cwl_outcome, cwl_poll_acks, cwl_reason};
 use cwl_local::Rule;
 
 use crate::host::*;
@@ -68,6 +70,41 @@ fn a_flush_with_a_time_out_of_zero_only_starts_the_sending() {
     host.must_push("g", "s", "m");
     assert_eq!(host.flush(0), CWL_ERR_TIMEOUT);
     host.wait_for_events(&local, "g", 1);
+}
+
+#[test]
+fn a_negative_time_out_that_is_not_forever_is_zero() {
+    let local = local();
+    local.add_fault(denied("g"));
+    let host = Host::open(&local, &[]);
+    host.must_push("g", "s", "m");
+    for timeout_ms in [-2, -1000, i64::MIN] {
+        assert_eq!(host.flush(timeout_ms), CWL_ERR_TIMEOUT, "{timeout_ms}");
+        let mut ack = cwl_ack {
+            struct_size: size_of::<cwl_ack>(),
+            token: 0,
+            outcome: cwl_outcome::CWL_DELIVERED,
+            reason: cwl_reason::CWL_REASON_NONE,
+            error_code: null(),
+            error_message: null(),
+        };
+        // SAFETY: a live sink and room for one ack.
+        let count = unsafe { cwl_poll_acks(host.sink, &mut ack, 1, timeout_ms) };
+        assert_eq!(count, 0, "{timeout_ms}");
+    }
+    assert_eq!(host.shutdown(-2), CWL_ERR_ABANDONED);
+}
+
+#[test]
+fn forever_waits_as_long_as_it_takes() {
+    let local = local();
+    local.create_stream("g", "s");
+    local.add_fault(Rule::delay_ms(300).operation("PutLogEvents"));
+    let host = Host::open(&local, &[]);
+    host.must_push("g", "s", "m");
+    assert_eq!((host.flush(CWL_FOREVER), local.event_count("g")), (CWL_OK, 1));
+    host.must_push("g", "s", "m");
+    assert_eq!((host.shutdown(CWL_FOREVER), local.event_count("g")), (CWL_OK, 2));
 }
 
 #[test]
