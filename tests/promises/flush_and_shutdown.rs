@@ -133,6 +133,29 @@ fn shutdown_makes_one_more_attempt_for_a_batch_in_back_off() {
     assert_eq!(local.event_count("g"), 1);
 }
 
+#[test]
+fn a_shutdown_probes_an_endpoint_whose_last_probe_hangs() {
+    for targets in [1, 5] {
+        let local = local();
+        local.create_stream("g", "s0");
+        let options =
+            [("flush_interval_ms", "1"), ("request_timeout_ms", "600000"), ("slow_after_ms", "600000")];
+        let host = Host::open(&local, &options);
+        local.add_fault(Rule::error("ExpiredTokenException", 400).operation("PutLogEvents"));
+        for target in 0..targets {
+            host.must_push("g", &format!("s{target}"), "m");
+        }
+        assert!(eventually(|| host.stats().endpoint_paused == 1), "{}", host.json());
+        local.set_faults(vec![Rule::hang()]);
+        let probes = local.requests().len();
+        assert!(local.wait_until(SOON, |local| local.requests().len() > probes && local.in_flight() > 0));
+        // The endpoint is back, and the probe that hangs does not learn of it.
+        local.clear_faults();
+        assert_eq!(host.shutdown(20_000), CWL_OK, "{}: {}", last_error(), host.json());
+        assert_eq!(local.event_count("g"), targets);
+    }
+}
+
 /// Shuts down a host whose endpoint delivers nothing, and checks the time and the statistics.
 fn assert_shutdown_abandons(host: &Host, timeout_ms: u64, events: u64) {
     let begin = Instant::now();
