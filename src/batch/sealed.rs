@@ -110,6 +110,11 @@ impl Batch {
         self.charge.bytes().saturating_sub(self.finalizer.ack_bytes())
     }
 
+    /// Takes the memory away that dropping the batch gives back, for a batch that is dropped now.
+    pub fn split_off_droppable(&mut self) -> Charge {
+        self.charge.split_off(self.droppable_bytes())
+    }
+
     /// The time of the first attempt, if there was one.
     pub fn first_attempt(&self) -> Option<Instant> {
         self.first_attempt
@@ -180,7 +185,7 @@ impl Batch {
             self.payload = Payload::Encoded(encode(bytes, compression, kept, &mut self.charge, &buffers));
         }
         match &self.payload {
-            Payload::Encoded(body) => body.clone(),
+            Payload::Encoded(body) => Ok(body.clone()),
             Payload::Written(_) => unreachable!("the body was encoded above"),
         }
     }
