@@ -57,7 +57,7 @@ const MANUAL: &str = "\
  *           - Not in a child of vfork, and not in a handler of pthread_atfork.
  *           A host that waits for any child (waitpid(-1)) may take the status of `credential_process`.
  * Blocking  These functions wait; no other function does:
- *           - cwl_flush and cwl_poll_acks, at most for their time-out;
+ *           - cwl_flush and cwl_poll_acks, at most for their time-out (CWL_FOREVER: no limit);
  *           - cwl_shutdown, at most for its time-out and 500 ms more;
  *           - cwl_push_event, cwl_push_events and cwl_target_push, only with when_full=block, at most block_timeout_ms
  *             for each event;
@@ -74,8 +74,9 @@ const MANUAL: &str = "\
  */";
 
 /// The files of `src/ffi` that the header is made from, in the order of the header's parts.
-const HEADER_FILES: [&str; 14] = [
+const HEADER_FILES: [&str; 15] = [
     "abi_version.rs",
+    "timeout.rs",
     "status.rs",
     "error.rs",
     "config.rs",

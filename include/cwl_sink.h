@@ -43,7 +43,7 @@
  *           - Not in a child of vfork, and not in a handler of pthread_atfork.
  *           A host that waits for any child (waitpid(-1)) may take the status of `credential_process`.
  * Blocking  These functions wait; no other function does:
- *           - cwl_flush and cwl_poll_acks, at most for their time-out;
+ *           - cwl_flush and cwl_poll_acks, at most for their time-out (CWL_FOREVER: no limit);
  *           - cwl_shutdown, at most for its time-out and 500 ms more;
  *           - cwl_push_event, cwl_push_events and cwl_target_push, only with when_full=block, at most block_timeout_ms
  *             for each event;
@@ -80,6 +80,12 @@
  * this number or a higher one when the library has the same major version.
  */
 #define CWL_ABI_VERSION ((CWL_ABI_MAJOR << 16) | CWL_ABI_MINOR)
+
+/**
+ * As a time-out: wait without limit. Any other negative time-out counts as 0. So a host that computes the time
+ * until a deadline never waits for ever by mistake.
+ */
+#define CWL_FOREVER -1
 
 /**
  * The result of a call. The values never change; later versions may add some.
@@ -471,8 +477,8 @@ typedef struct cwl_ack {
      */
     const char *error_code;
     /**
-     * The text of that error, in UTF-8, ending in NUL. NULL when there was no error. Valid as long as
-     * `error_code`.
+     * The text of that error, in UTF-8, ending in NUL: one line of at most 500 characters. NULL when there was no
+     * error. Valid as long as `error_code`.
      */
     const char *error_message;
 } cwl_ack;
@@ -708,8 +714,8 @@ enum cwl_status cwl_sink_open(const struct cwl_config *config,
  * Sends all waiting events, and returns when every event that was accepted before the call has its outcome. Other
  * threads may push meanwhile; the call does not wait for their events.
  *
- * Blocks for at most `timeout_ms` milliseconds. A negative number means no limit. 0 starts the sending and does
- * not wait. Any thread, several at the same time, but not inside a callback.
+ * Blocks for at most `timeout_ms` milliseconds. `CWL_FOREVER` means no limit. 0 and any other negative number
+ * start the sending and do not wait. Any thread, several at the same time, but not inside a callback.
  *
  * Returns `CWL_ERR_TIMEOUT` when some events have no outcome yet, such as those of a target that the service
  * refuses. The sink keeps these events and tries them again.
@@ -722,8 +728,8 @@ enum cwl_status cwl_flush(struct cwl_sink *sink,
  * Statistics stay readable until `cwl_sink_free`.
  *
  * Blocks until every event has its outcome, but no longer than `timeout_ms` + 500 milliseconds, whatever the
- * network does. A negative number means no limit. 0 abandons all unsent events at once. An event that failed is
- * abandoned without waiting when its next attempt would come after the time-out.
+ * network does. `CWL_FOREVER` means no limit. 0 and any other negative number abandon all unsent events at once.
+ * An event that failed is abandoned without waiting when its next attempt would come after the time-out.
  *
  * Any thread, several at the same time, but not inside a callback. A push at the same time is either accepted or
  * returns `CWL_ERR_CLOSED`.
@@ -901,7 +907,8 @@ enum cwl_status cwl_set_ack_callback(struct cwl_sink *sink,
  * Takes up to `capacity` acks into the array `acks`. Set the `struct_size` of the first element to
  * `sizeof(cwl_ack)` before the call.
  *
- * Waits for the first ack, for at most `timeout_ms` milliseconds. A negative number means no limit.
+ * Waits for the first ack, for at most `timeout_ms` milliseconds. `CWL_FOREVER` means no limit; any other negative
+ * number counts as 0.
  *
  * Returns the number of acks that were taken. 0 means that the time-out ended first, that `capacity` is 0, or that
  * the sink is shut down and no acks are left: then the call does not wait. A thread that polls without a limit

@@ -30,8 +30,10 @@ pub fn sort_by_time(
     buffers: &Arc<Buffers>,
 ) -> Result<(Buffer, Vec<u32>), NoRoom> {
     let (prefix, written) = body.bytes().split_at(prefix_bytes);
-    let events = events_of(written);
-    let mut order: Vec<u32> = (0..events.len() as u32).collect();
+    let events = events_of(written)?;
+    let mut order = Vec::new();
+    order.try_reserve_exact(events.len()).map_err(|_| NoRoom)?;
+    order.extend(0..events.len() as u32);
     order.sort_by_key(|pushed| timestamp_of(events[*pushed as usize]));
     let mut sorted = Buffer::new();
     sorted.grow_to(body.capacity(), buffers)?;
@@ -66,17 +68,20 @@ pub fn message_bytes(event: &[u8]) -> usize {
 }
 
 /// Finds the events, each with its comma.
-pub fn events_of(written: &[u8]) -> Vec<&[u8]> {
+pub fn events_of(written: &[u8]) -> Result<Vec<&[u8]>, NoRoom> {
+    let between = Finder::new(BETWEEN);
+    let ends = || between.find_iter(written).map(|place| place + br#""},"#.len());
     let mut events = Vec::new();
+    events.try_reserve_exact(ends().count() + 1).map_err(|_| NoRoom)?;
     let mut begin = 0;
-    for end in Finder::new(BETWEEN).find_iter(written).map(|place| place + br#""},"#.len()) {
+    for end in ends() {
         events.push(&written[begin..end]);
         begin = end;
     }
     if begin < written.len() {
         events.push(&written[begin..]);
     }
-    events
+    Ok(events)
 }
 
 fn timestamp_of(event: &[u8]) -> u64 {

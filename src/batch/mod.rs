@@ -18,5 +18,5 @@ pub mod sealed;
 
 pub use event::{Event, NewEvent};
 pub use message::{Message, Scratch};
-pub use open::{BatchTarget, InitialCapacity, NotAdded, OpenBatch, TargetState};
+pub use open::{BatchSize, BatchTarget, NotAdded, OpenBatch, TargetState};
 pub use sealed::{BATCH_ID_STRIDE, Batch, HalfBodies, NotHalved};

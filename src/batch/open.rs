@@ -16,19 +16,25 @@ use crate::outcome::{BatchFinalizer, Ledger};
 /// JSON around one message, the widest timestamp included.
 const EVENT_JSON_BYTES: usize = HEAD_BYTES_MAX + AROUND_BYTES;
 
-/// A body of this many bytes gets the capacity that the last body of its target came to need.
-const EXPECT_MORE_FROM: usize = 32 * 1024;
+/// A batch begins with the capacity that the last one of its target came to need, up to this many bytes.
+const BEGIN_BYTES_MAX: usize = 32 * 1024;
 
 /// The usual size of a log line in its JSON, in bytes.
 const EVENT_BYTES_USUAL: usize = 128;
+
+/// A batch without room grows to this many times its capacity, and not beyond what the last one of its target came to need. So
+/// it takes no memory that it may never need, and a large batch is moved twice at most: moving is what its growth costs.
+const GROWTH: usize = 8;
 
 /// The reason why an open batch did not take an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAdded {
     /// The batch is full. The event belongs into the next one.
     BatchFull,
-    /// There is no memory for the event.
+    /// The memory that is left, or that the target may take, does not suffice.
     NoRoom,
+    /// The system has no memory.
+    NoMemory,
 }
 
 impl From<NoRoom> for NotAdded {
@@ -37,27 +43,21 @@ impl From<NoRoom> for NotAdded {
     }
 }
 
-/// The capacity that a batch starts with: for its first event and for those that are expected.
+/// The size of a batch, and of the next one of its target as far as that is known.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct InitialCapacity {
+pub struct BatchSize {
     /// Bytes of the body.
     pub body: usize,
     /// Events.
     pub events: usize,
-    /// Take all of it with the first event. Otherwise take it once the body has grown to some size.
-    pub at_once: bool,
 }
 
-impl InitialCapacity {
+impl BatchSize {
     /// The larger of this and three quarters of `before`: a flush that ends a batch early says little about the next one.
     #[must_use]
-    pub fn or_most_of(self, before: InitialCapacity) -> Self {
+    pub fn or_most_of(self, before: BatchSize) -> Self {
         let most = |before: usize| before - before / 4;
-        InitialCapacity {
-            body: self.body.max(most(before.body)),
-            events: self.events.max(most(before.events)),
-            ..self
-        }
+        BatchSize { body: self.body.max(most(before.body)), events: self.events.max(most(before.events)) }
     }
 }
 
@@ -88,8 +88,8 @@ pub struct OpenBatch {
     /// The length of the JSON before the first event.
     prefix_bytes: usize,
     events: usize,
-    /// The capacity that the batch starts with.
-    initial: InitialCapacity,
+    /// The size that the batch will probably have.
+    expected: BatchSize,
     counted_bytes: usize,
     oldest_ms: i64,
     newest_ms: i64,
@@ -134,13 +134,7 @@ impl Head {
 
 impl OpenBatch {
     /// Opens an empty batch. The charge holds at least [`OpenBatch::min_charge`] of the first event.
-    pub fn open(
-        id: u64,
-        target: BatchTarget<'_>,
-        charge: Charge,
-        initial: InitialCapacity,
-        now: Instant,
-    ) -> Self {
+    pub fn open(id: u64, target: BatchTarget<'_>, charge: Charge, expected: BatchSize, now: Instant) -> Self {
         let BatchTarget { body_prefix, ledger } = target;
         let finalizer = BatchFinalizer::new(ledger);
         let (prefix_bytes, body) = (body_prefix.len(), Buffer::from(body_prefix));
@@ -150,7 +144,7 @@ impl OpenBatch {
             body,
             prefix_bytes,
             events: 0,
-            initial,
+            expected,
             counted_bytes: 0,
             oldest_ms: i64::MAX,
             newest_ms: i64::MIN,
@@ -187,9 +181,9 @@ impl OpenBatch {
         self.events == 0
     }
 
-    /// The capacity that a batch like this one should start with.
-    pub fn size(&self) -> InitialCapacity {
-        InitialCapacity { body: self.body.len(), events: self.events, at_once: false }
+    /// The size of the batch.
+    pub fn size(&self) -> BatchSize {
+        BatchSize { body: self.body.len(), events: self.events }
     }
 
     /// Returns whether not even the smallest event would fit any more.
@@ -197,12 +191,13 @@ impl OpenBatch {
         self.events == BATCH_EVENTS_MAX || self.counted_bytes + EVENT_OVERHEAD_BYTES >= BATCH_BYTES_MAX
     }
 
-    /// Adds an event. When it fails, the batch is as it was.
+    /// Adds an event. Takes memory from `spare` first. When it fails, the batch is as it was.
     pub fn add(
         &mut self,
         timestamp_ms: i64,
         event: &NewEvent<'_>,
         target: TargetState,
+        spare: &mut Option<Charge>,
     ) -> Result<(), NotAdded> {
         let message = &event.message;
         let counted_bytes = self.counted_bytes + message.text_bytes() + EVENT_OVERHEAD_BYTES;
@@ -216,7 +211,7 @@ impl OpenBatch {
         }
         // Sorting writes all events into a second body, which takes its room.
         let in_order = self.in_order && timestamp_ms >= self.newest_ms;
-        self.reserve(event, in_order, target)?;
+        self.reserve(event, in_order, target, spare)?;
 
         self.head.set(timestamp_ms);
         self.body.append(self.head.bytes());
@@ -260,9 +255,15 @@ impl OpenBatch {
         true
     }
 
-    /// Reserves room for one more event: as much as the batches of the target usually take, or twice the present
-    /// capacity, or only what the event needs when the memory allows no more.
-    fn reserve(&mut self, event: &NewEvent<'_>, in_order: bool, target: TargetState) -> Result<(), NotAdded> {
+    /// Reserves room for one more event and for some of those that are expected, or only for this event when the memory allows
+    /// no more.
+    fn reserve(
+        &mut self,
+        event: &NewEvent<'_>,
+        in_order: bool,
+        target: TargetState,
+        spare: &mut Option<Charge>,
+    ) -> Result<(), NotAdded> {
         let (body, events) = (self.body.capacity(), self.finalizer.event_capacity());
         let body_needed = self.body.len() + EVENT_JSON_BYTES + event.message.json_bytes();
         let events_needed = self.events + 1;
@@ -271,18 +272,9 @@ impl OpenBatch {
         if body_needed <= body && in_order == self.in_order && finalizer_has_room {
             return Ok(());
         }
-        let InitialCapacity { body: body_expected, events: events_expected, at_once } = self.initial;
-        // A body that has grown to some size will grow on as the one before did.
-        let expects_all = if self.is_empty() { at_once } else { body_needed > EXPECT_MORE_FROM };
-        let grown = |capacity: usize, needed: usize, expected: usize, some: usize| match needed <= capacity {
-            true => capacity,
-            false if expects_all && needed <= expected => expected,
-            false if self.is_empty() => needed.max(expected.min(some)),
-            false => needed.max(capacity * 2),
-        };
         let generous = (
-            grown(body, body_needed, body_expected, EXPECT_MORE_FROM),
-            grown(events, events_needed, events_expected, EXPECT_MORE_FROM / EVENT_BYTES_USUAL),
+            self.grown(body, body_needed, self.expected.body, BEGIN_BYTES_MAX),
+            self.grown(events, events_needed, self.expected.events, BEGIN_BYTES_MAX / EVENT_BYTES_USUAL),
         );
         let exact = (body_needed.max(body), events_needed.max(events));
         let batch_max = self.charge.batch_max();
@@ -292,10 +284,10 @@ impl OpenBatch {
             let wanted = Self::charge_for(body, in_order) + self.finalizer.bytes_with(events, range);
             too_large = wanted > batch_max && !self.is_empty();
             let more = wanted.saturating_sub(self.charge.bytes());
-            if too_large || self.charge.grow_for_push(more, target.health).is_err() {
+            if too_large || self.charge.grow_for_push(more, spare, target.health).is_err() {
                 // Moving large pages for a few events each costs more than waiting for the batches that come back.
                 // The room of the first event is reserved.
-                if target.is_under_way && body_needed > EXPECT_MORE_FROM && !self.is_empty() {
+                if target.is_under_way && body_needed > BEGIN_BYTES_MAX && !self.is_empty() {
                     break;
                 }
                 continue;
@@ -304,9 +296,19 @@ impl OpenBatch {
             let grown = self.body.grow_to(body, budget.buffers());
             budget.trim_buffers();
             let reserved = grown.is_ok() && self.finalizer.reserve(events, range).is_ok();
-            return if reserved { Ok(()) } else { Err(NotAdded::NoRoom) };
+            return if reserved { Ok(()) } else { Err(NotAdded::NoMemory) };
         }
         Err(if too_large { NotAdded::BatchFull } else { NotAdded::NoRoom })
+    }
+
+    /// The capacity to grow to from `capacity` when `needed` is needed. `begin_max`: the most to begin with.
+    fn grown(&self, capacity: usize, needed: usize, expected: usize, begin_max: usize) -> usize {
+        match needed <= capacity {
+            true => capacity,
+            false if self.is_empty() => needed.max(expected.min(begin_max)),
+            false if needed <= expected => needed.max(expected.min(capacity * GROWTH)),
+            false => needed.max(capacity * 2),
+        }
     }
 
     fn charge_for(body: usize, in_order: bool) -> usize {

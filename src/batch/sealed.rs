@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::body::{decompress, encode, events_of, message_bytes, sort_by_time};
 use crate::config::Compression;
 use crate::limits::BATCH_EVENTS_MAX;
-use crate::memory::{Buffer, Buffers, Charge};
+use crate::memory::{Buffer, Buffers, Charge, NoRoom};
 use crate::outcome::{BatchFinalizer, Resolution};
 use crate::service::{RejectedEvents, RequestBody};
 
@@ -110,6 +110,11 @@ impl Batch {
         self.charge.bytes().saturating_sub(self.finalizer.ack_bytes())
     }
 
+    /// Takes the memory away that dropping the batch gives back, for a batch that is dropped now.
+    pub fn split_off_droppable(&mut self) -> Charge {
+        self.charge.split_off(self.droppable_bytes())
+    }
+
     /// The time of the first attempt, if there was one.
     pub fn first_attempt(&self) -> Option<Instant> {
         self.first_attempt
@@ -162,26 +167,25 @@ impl Batch {
         self.finalizer.finalize(resolution, self.charge);
     }
 
-    /// The request body. The first call sorts and compresses it; later attempts send the same bytes.
-    pub fn body(&mut self, compression: Compression) -> RequestBody {
+    /// The request body. The first call sorts and compresses it; later attempts send the same bytes. Fails, and changes nothing,
+    /// when the system has no memory for sorting: unsorted, the service would refuse the body.
+    pub fn body(&mut self, compression: Compression) -> Result<RequestBody, NoRoom> {
         if let Payload::Written(body) = &mut self.payload {
-            let mut bytes = std::mem::take(&mut body.bytes);
             let buffers = self.charge.budget().buffers().clone();
-            // The memory for sorting is reserved. If it cannot be had all the same, the body goes out unsorted and the
-            // service refuses it.
-            if !body.in_order
-                && let Ok((sorted, order)) = sort_by_time(&bytes, body.prefix_bytes, &buffers)
-            {
-                bytes = sorted;
+            if !body.in_order {
+                // The room for it is reserved.
+                let (sorted, order) = sort_by_time(&body.bytes, body.prefix_bytes, &buffers)?;
                 self.finalizer.reorder(&order);
+                (body.bytes, body.in_order) = (sorted, true);
             }
+            let bytes = std::mem::take(&mut body.bytes);
             let kept = FIXED_CHARGE + self.finalizer.allocated_bytes();
             // The comma of the last event gives way to the two bytes of the end.
             self.plain_bytes = bytes.len() + 1;
             self.payload = Payload::Encoded(encode(bytes, compression, kept, &mut self.charge, &buffers));
         }
         match &self.payload {
-            Payload::Encoded(body) => body.clone(),
+            Payload::Encoded(body) => Ok(body.clone()),
             Payload::Written(_) => unreachable!("the body was encoded above"),
         }
     }
@@ -218,7 +222,7 @@ impl Batch {
             }
         };
         let (prefix, written) = plain.split_at(self.prefix_bytes);
-        let events = events_of(written.strip_suffix(b"]}")?);
+        let events = events_of(written.strip_suffix(b"]}")?).ok()?;
         let (first, second) = events.split_at(events.len() / 2);
         let mut write = |events: &[&[u8]]| {
             // One more for the comma of the last event, and one for the end of the body, which is longer than a comma.

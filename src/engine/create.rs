@@ -62,7 +62,7 @@ async fn create_stream(shared: &Arc<Shared>, permit: &mut Permit, flight: InFlig
         answer = unless_cut_short(permit, shared.api.create_log_stream(group, stream)).await;
     }
     match answer {
-        Err(NotTaken::CutShort) => Creation::Failed(flight, NotTaken::CutShort),
+        Err(not_taken @ (NotTaken::CutShort | NotTaken::NoMemory)) => Creation::Failed(flight, not_taken),
         Err(NotTaken::Failed(error)) if !error.is(EXISTS) => refused(shared, permit, flight, error, sent_at),
         answer => {
             permit.on_answer();
@@ -153,7 +153,7 @@ async fn create_group(shared: &Arc<Shared>, permit: &mut Permit, flight: InFligh
         Ok(()) => Ok(GroupState::Created),
         Err(NotTaken::Failed(error)) if error.is(EXISTS) => Ok(GroupState::Existed),
         Err(NotTaken::Failed(error)) => Err(error),
-        Err(NotTaken::CutShort) => return Creation::Failed(flight, NotTaken::CutShort),
+        Err(not_taken) => return Creation::Failed(flight, not_taken),
     };
     if shared.creations.lock().on_answer(name, &answer) {
         shared.owed_settings.add(name);

@@ -1,4 +1,4 @@
-//! A request that is cut short, to make room for others.
+//! The end of a request that is not taken, such as one that is cut short to make room for others.
 
 use super::permit::Permit;
 use crate::service::ApiError;
@@ -10,6 +10,8 @@ pub(super) enum NotTaken {
     Failed(ApiError),
     /// The request was cut short, to make room for others.
     CutShort,
+    /// There was no memory to make the request.
+    NoMemory,
 }
 
 /// Waits for the answer, or for the moment when the attempt is cut short, if that comes first.

@@ -10,13 +10,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::cut_short::NotTaken;
 use super::shared::Shared;
 use crate::batch::{Batch, HalfBodies, NotHalved};
+use crate::memory::NoRoom;
 use crate::outcome::{Reason, Resolution};
 use crate::report::transitions::NewFailure;
 use crate::schedule::backoff::Backoff;
 use crate::schedule::service_errors::words;
-use crate::service::{ApiError, RejectedEvents, RequestBody};
+use crate::service::{ApiError, Failure, RejectedEvents, RequestBody};
 use crate::target::Queue;
 use crate::target::queue::LastError;
 
@@ -60,12 +62,14 @@ impl InFlight {
         }
     }
 
-    /// Notes an attempt and returns the body to send.
-    pub(super) fn begin_attempt(&mut self) -> Option<RequestBody> {
+    /// Notes an attempt and returns the body to send. Without memory for the body there is no attempt, and the batch does not
+    /// grow older by it.
+    pub(super) fn begin_attempt(&mut self) -> Result<RequestBody, NotTaken> {
         let compression = self.shared.config.compression();
-        let batch = self.batch.as_mut()?;
+        let batch = self.batch.as_mut().ok_or(NotTaken::CutShort)?;
+        let body = batch.body(compression).map_err(|NoRoom| NotTaken::NoMemory)?;
         batch.note_attempt(Instant::now());
-        Some(batch.body(compression))
+        Ok(body)
     }
 
     /// Finalizes a batch that the service took, except its `rejected` events.
@@ -88,7 +92,8 @@ impl InFlight {
     pub(super) fn halve_if_too_large(mut self) -> Option<Self> {
         let compression = self.shared.config.compression();
         let batch = self.batch.as_mut()?;
-        if batch.events() < 2 || !self.shared.body_limit.is_exceeded_by(batch.body(compression).bytes.len()) {
+        let is_exceeded_by = |body: RequestBody| self.shared.body_limit.is_exceeded_by(body.bytes.len());
+        if batch.events() < 2 || !batch.body(compression).is_ok_and(is_exceeded_by) {
             return Some(self);
         }
         match batch.write_halves() {
@@ -107,8 +112,10 @@ impl InFlight {
     pub(super) fn halve(mut self, refusal: Refusal, why: &ApiError) {
         let compression = self.shared.config.compression();
         let Some(batch) = self.batch.as_mut() else { return };
-        if refusal == Refusal::Size {
-            self.shared.body_limit.on_refused(batch.body(compression).bytes.len());
+        if refusal == Refusal::Size
+            && let Ok(body) = batch.body(compression)
+        {
+            self.shared.body_limit.on_refused(body.bytes.len());
         }
         let was_set_aside = batch.note_refusal(Instant::now());
         let is_known = refusal != Refusal::Unknown;
@@ -217,6 +224,17 @@ impl InFlight {
         self.shared.apply(&self.queue, effects);
     }
 
+    /// Requeues a batch for which there is no memory to make its request, for another attempt after a back-off.
+    pub(super) fn retry_without_memory(self) {
+        let why = ApiError {
+            failure: Failure::NotSent,
+            code: None,
+            status: None,
+            message: "this process has no memory to sort the events by time".into(),
+        };
+        self.retry_later(Backoff::Refused, &why);
+    }
+
     /// Requeues a batch whose request was cut short to make room for others. Nobody is blamed: it is sent at its turn.
     pub(super) fn requeue_cut_short(mut self) {
         let Some(batch) = self.batch.take() else { return };
@@ -294,78 +312,4 @@ impl Drop for InFlight {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::pending;
-    use std::task::{Context, Waker};
-
-    use tokio::runtime::Handle;
-
-    use super::*;
-    use crate::batch::Event;
-    use crate::clock::SystemClock;
-    use crate::config::Config;
-    use crate::engine::permit::Permit;
-    use crate::engine::{Dependencies, Engine, sender};
-    use crate::schedule::pool::NextGrant;
-    use crate::service::{Answer, LogsApi, NewGroup, PutLogEvents};
-    use crate::sources::Sources;
-
-    /// A service that never answers.
-    struct Silent;
-
-    impl LogsApi for Silent {
-        fn put_log_events<'a>(&'a self, _: PutLogEvents<'a>) -> Answer<'a, RejectedEvents> {
-            Box::pin(pending())
-        }
-        fn create_log_group<'a>(&'a self, _: NewGroup<'a>) -> Answer<'a, ()> {
-            Box::pin(pending())
-        }
-        fn create_log_stream<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, ()> {
-            Box::pin(pending())
-        }
-        fn put_retention_policy<'a>(&'a self, _: &'a str, _: u32) -> Answer<'a, ()> {
-            Box::pin(pending())
-        }
-        fn renew_credentials(&self) -> Answer<'_, ()> {
-            Box::pin(pending())
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_attempt_that_is_dropped_gives_its_batch_back_until_the_sink_has_stopped() {
-        let dependencies = Dependencies {
-            api: Arc::new(Silent),
-            clock: Arc::new(SystemClock),
-            sources: Sources::default(),
-            seed: 1,
-        };
-        let engine = Engine::start(Config::default(), dependencies, &[Handle::current()]);
-        engine.acks().enable();
-        let queue = engine.target(Some("g"), Some("s")).expect("a queue");
-        let event = Event { timestamp_ms: None, message: b"m", token: 7, range: None };
-        engine.push(&queue, &event).expect("pushed");
-        let shared = engine.shared.clone();
-        let effects = queue.make_open_batch_due();
-        shared.apply(&queue, effects);
-        let NextGrant::Grant(grant) = shared.pool.next(|_| 0) else { panic!("the target may send") };
-        let class = grant.class;
-        let permit = Permit::new(shared.clone(), grant);
-        let batch = queue.take_batch(class).0.expect("a batch that may go");
-        let flight = InFlight::new(shared.clone(), queue.clone(), batch);
-        let mut attempt = Box::pin(sender::attempt(shared, permit, flight));
-        assert!(attempt.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        assert_eq!(engine.snapshot().pending_events, 1);
-
-        drop(attempt);
-
-        let snapshot = engine.snapshot();
-        assert_eq!((snapshot.pending_events, snapshot.targets_failing), (1, 1));
-        assert_eq!(snapshot.requests_in_flight, 0);
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(engine.snapshot().requests_in_flight, 1, "the batch is tried again");
-
-        engine.stop();
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(engine.snapshot().pending_events, 1, "the attempt may still succeed");
-    }
-}
+mod tests;

@@ -118,7 +118,7 @@ impl Engine {
             let effects = queue.close(group.guard());
             shared.apply(&queue, effects);
         }
-        shared.pool.with_endpoint(|endpoint, now| endpoint.make_due(now));
+        shared.pool.start_over();
         shared.owed_settings.close();
         shared.budget.wake_all();
         group

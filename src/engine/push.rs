@@ -1,6 +1,5 @@
 //! The way in of an event, up to the moment when its batch may be sent.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::Engine;
@@ -10,10 +9,15 @@ use crate::batch::{Event, Message, NewEvent, Scratch};
 use crate::config::{Oversize, WhenFull};
 use crate::health::Health;
 use crate::limits::{self, is_accepted_timestamp};
+use crate::memory::Charge;
 use crate::outcome::SplitEvent;
 use crate::sources::SourceRange;
 use crate::target::queue::Refusal;
 use crate::target::{Effects, Queue};
+
+/// The most targets that one push asks for the room of their oldest events. So a refusal costs some microseconds, however many
+/// targets there are.
+const GIVERS_MAX: usize = 64;
 
 #[cold]
 fn refused_timestamp(timestamp_ms: i64, now_ms: i64) -> PushError {
@@ -104,10 +108,12 @@ impl Engine {
         pieces: &[NewEvent<'_>],
     ) -> Result<(), Box<PushError>> {
         // The newest metrics count most, so the oldest make room and the host does not wait.
-        let drop_oldest = self.shared.config.when_full == WhenFull::DropOldest || queue.is_emf();
+        let may_drop = self.shared.config.when_full == WhenFull::DropOldest || queue.is_emf();
+        let mut spare = None;
         loop {
             let mut effects = Effects::default();
-            let pushed = queue.push(timestamp_ms, pieces, &*self.shared.clock, drop_oldest, &mut effects);
+            let clock = &*self.shared.clock;
+            let pushed = queue.push(timestamp_ms, pieces, clock, may_drop, &mut spare, &mut effects);
             if !effects.is_empty() {
                 self.shared.apply(queue, effects);
             }
@@ -117,8 +123,13 @@ impl Engine {
                 Err(Refusal::NeverFits { needs, limit }) => {
                     return Err(PushError::NeverFits { needs, limit }.into());
                 }
-                Err(Refusal::Full) if drop_oldest && self.drop_oldest_of_others(queue, pieces) => continue,
-                Err(Refusal::Full) => return Err(self.full(queue).into()),
+                Err(Refusal::Full) if may_drop && spare.is_none() => {
+                    spare = self.room_of_others(queue, pieces);
+                    if spare.is_none() {
+                        return Err(self.full(queue).into());
+                    }
+                }
+                Err(Refusal::Full | Refusal::NoMemory) => return Err(self.full(queue).into()),
             }
         }
     }
@@ -140,28 +151,49 @@ impl Engine {
         }
     }
 
-    /// Drops the oldest batch of another target, for a target that has nothing left to drop. The target with the most
-    /// droppable memory comes first. A target that is not healthy takes nothing from healthy ones. Metrics take only from
-    /// metrics, unless the host wants the oldest events dropped anyway. Returns false, and drops nothing, when that would
-    /// not make the room.
-    fn drop_oldest_of_others(&self, pushed: &Queue, pieces: &[NewEvent<'_>]) -> bool {
+    /// Takes memory over from other targets, whose oldest events are dropped for it: all that the pieces need, or what is missing
+    /// when the oldest events of the target itself make room too.
+    fn room_of_others(&self, queue: &Queue, pieces: &[NewEvent<'_>]) -> Option<Charge> {
+        let needs = queue.min_charge(pieces);
+        self.take_over_oldest(queue, needs).or_else(|| match queue.droppable_bytes(needs) {
+            0 => None,
+            own => self.take_over_oldest(queue, needs.saturating_sub(own)),
+        })
+    }
+
+    /// Makes room for `bytes` bytes: takes them over from other targets, those that hold most first, and drops their oldest
+    /// events, until there is room for the rest. Returns `None`, and drops nothing, when these targets cannot give as much.
+    ///
+    /// A target that is not healthy takes nothing from healthy ones. Metrics take only from metrics, unless the host wants the
+    /// oldest events dropped anyway: other targets are not listed then.
+    fn take_over_oldest(&self, queue: &Queue, bytes: usize) -> Option<Charge> {
         let shared = &*self.shared;
-        let health = pushed.health();
-        let may_lose = |queue: &Arc<Queue>| {
-            (health == Health::Healthy || queue.health() != Health::Healthy)
-                && (shared.config.when_full == WhenFull::DropOldest || queue.is_emf())
+        if !queue.may_take_over(bytes) {
+            return None;
+        }
+        let health = queue.health();
+        let (mut givers, mut droppable) = (Vec::new(), 0);
+        for giver in shared.registry.holders.largest(GIVERS_MAX) {
+            let may_lose = health == Health::Healthy || giver.health() != Health::Healthy;
+            if may_lose && giver.id() != queue.id() && droppable < bytes {
+                let more = giver.droppable_bytes(bytes - droppable);
+                droppable += more;
+                givers.extend((more > 0).then_some(giver));
+            }
+        }
+        // The room that is left is for healthy targets.
+        let has_room_for = |rest: usize| match health {
+            Health::Healthy => queue.admits(health, rest),
+            Health::Unknown | Health::Failing => rest == 0,
         };
-        let others = shared.registry.all().into_iter().filter(may_lose);
-        let mut others: Vec<_> = others.map(|queue| (queue.droppable_bytes(), queue)).collect();
-        others.sort_by_key(|(bytes, _)| Reverse(*bytes));
-        let droppable: usize = others.iter().map(|(bytes, _)| bytes).sum();
-        let used = shared.budget.used().saturating_sub(droppable);
-        let held = pushed.buffered_bytes();
-        shared.budget.admits(health, held, pushed.min_charge(pieces), used)
-            && others.iter().any(|(_, queue)| {
-                let oldest = queue.drop_oldest();
-                shared.apply(queue, oldest.effects);
-                oldest.dropped
-            })
+        if !has_room_for(bytes.saturating_sub(droppable)) {
+            return None;
+        }
+        let mut spare = queue.empty_charge();
+        for giver in givers {
+            let effects = giver.give_up_oldest(bytes, &mut spare, has_room_for);
+            shared.apply(&giver, effects);
+        }
+        Some(spare)
     }
 }

@@ -54,6 +54,7 @@ async fn create_and_send(shared: &Arc<Shared>, mut permit: Permit, flight: InFli
         }
         Creation::Parked => {}
         Creation::Failed(flight, NotTaken::CutShort) => finish_cut_short(permit, flight),
+        Creation::Failed(flight, NotTaken::NoMemory) => flight.retry_without_memory(),
         // A create that fails says nothing about the events: they are kept, whatever the error is.
         Creation::Failed(flight, NotTaken::Failed(error)) => match classify(&error) {
             Verdict::RefusedContent | Verdict::TooLarge | Verdict::UnknownRefusal | Verdict::Delivered => {
@@ -90,6 +91,7 @@ fn finish(shared: &Shared, permit: Permit, flight: InFlight, answer: Result<Reje
     match answer {
         Ok(rejected) => finish_delivered(permit, flight, rejected),
         Err(NotTaken::CutShort) => finish_cut_short(permit, flight),
+        Err(NotTaken::NoMemory) => flight.retry_without_memory(),
         Err(NotTaken::Failed(error)) => finish_failed(shared, permit, flight, &error),
     }
 }
@@ -142,7 +144,7 @@ async fn put(
     permit: &mut Permit,
     flight: &mut InFlight,
 ) -> Result<RejectedEvents, NotTaken> {
-    let Some(body) = flight.begin_attempt() else { return Ok(RejectedEvents::default()) };
+    let body = flight.begin_attempt()?;
     let queue = flight.queue();
     let bytes = body.bytes.len();
     let request = PutLogEvents { group: queue.group(), stream: queue.stream(), body, emf: queue.is_emf() };

@@ -115,6 +115,9 @@ impl Shared {
         if let Some(opened_at) = effects.arm_timer {
             self.timers.arm(queue, opened_at);
         }
+        if effects.has_grown {
+            self.registry.holders.list(queue);
+        }
         if effects.recovered {
             self.transitions.recovered(queue);
         }

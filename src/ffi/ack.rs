@@ -1,7 +1,7 @@
 //! Acks: the outcome of each event, on its way to the host.
 
 use std::ffi::{c_int, c_void};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::ack_array::{AckArray, cwl_ack};
 use super::ack_callback::AckHost;
@@ -65,7 +65,8 @@ pub unsafe extern "C" fn cwl_set_ack_callback(
 /// Takes up to `capacity` acks into the array `acks`. Set the `struct_size` of the first element to
 /// `sizeof(cwl_ack)` before the call.
 ///
-/// Waits for the first ack, for at most `timeout_ms` milliseconds. A negative number means no limit.
+/// Waits for the first ack, for at most `timeout_ms` milliseconds. `CWL_FOREVER` means no limit; any other negative
+/// number counts as 0.
 ///
 /// Returns the number of acks that were taken. 0 means that the time-out ended first, that `capacity` is 0, or that
 /// the sink is shut down and no acks are left: then the call does not wait. A thread that polls without a limit
@@ -96,12 +97,13 @@ pub unsafe extern "C" fn cwl_poll_acks(
             // SAFETY: not NULL and aligned; the host says that the first element is readable.
             stride = unsafe { versioned::struct_size("the struct_size of acks[0]", acks) }?;
         }
-        if timeout_ms != 0 && !threads::may_wait() {
+        let timeout = timeout::from_ms(timeout_ms);
+        if timeout != Some(Duration::ZERO) && !threads::may_wait() {
             return Err(AckError::OwnThread.into());
         }
-        let deadline = timeout::from_ms(timeout_ms).map(|timeout| Instant::now() + timeout);
         sink.poll_acks_from_now_on();
         let running = sink.running()?;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let fetched = AckArray::new(&running.sink.poll_acks(capacity, deadline)?);
         for (index, ack) in fetched.acks().iter().enumerate() {
             let ack = cwl_ack { struct_size: stride, ..*ack };

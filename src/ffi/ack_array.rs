@@ -65,8 +65,8 @@ pub struct cwl_ack {
     /// there was no error, or when the error has no name. Valid until the callback returns, or until the sink's
     /// next `cwl_poll_acks` or its `cwl_sink_free`.
     pub error_code: *const c_char,
-    /// The text of that error, in UTF-8, ending in NUL. NULL when there was no error. Valid as long as
-    /// `error_code`.
+    /// The text of that error, in UTF-8, ending in NUL: one line of at most 500 characters. NULL when there was no
+    /// error. Valid as long as `error_code`.
     pub error_message: *const c_char,
 }
 

@@ -53,6 +53,20 @@ unsafe impl Versioned for cwl_event {
 }
 
 impl cwl_event {
+    /// Reads and checks the `struct_size` of an event.
+    ///
+    /// # Safety
+    ///
+    /// `event` is NULL or its first member is readable.
+    #[inline]
+    pub(super) unsafe fn size(event: *const cwl_event) -> Result<usize, FfiError> {
+        if event.is_null() || !event.is_aligned() {
+            return Err(FfiError::argument("the event is NULL or not aligned"));
+        }
+        // SAFETY: not NULL and aligned; the caller says that the first member is readable.
+        unsafe { versioned::struct_size("the event's struct_size", event) }
+    }
+
     /// Reads an event of this, an older or a newer version of the ABI. An older one is completed in `whole`.
     ///
     /// # Safety
@@ -63,13 +77,32 @@ impl cwl_event {
         event: *const cwl_event,
         whole: &mut MaybeUninit<cwl_event>,
     ) -> Result<&cwl_event, FfiError> {
-        if event.is_null() || !event.is_aligned() {
-            return Err(FfiError::argument("the event is NULL or not aligned"));
-        }
-        // SAFETY: not NULL and aligned; the caller says that `struct_size` bytes are readable.
+        // SAFETY: the caller says that `struct_size` bytes are readable, if the event is not NULL.
+        unsafe { versioned::read("the event", event, Self::size(event)?, whole) }
+    }
+
+    /// Reads the event at this index of an array whose events have `stride` bytes each. Reads nothing beyond those bytes, whatever
+    /// the event says of its size.
+    ///
+    /// # Safety
+    ///
+    /// `events` is not NULL and points to more than `index` events of `stride` bytes, which nobody changes meanwhile.
+    #[inline]
+    pub(super) unsafe fn read_in_array(
+        events: *const cwl_event,
+        stride: usize,
+        index: usize,
+        whole: &mut MaybeUninit<cwl_event>,
+    ) -> Result<&cwl_event, FfiError> {
+        // SAFETY: the caller says that this event is in the array, and `stride` bytes of it are readable.
         unsafe {
-            let size = versioned::struct_size("the event's struct_size", event)?;
-            versioned::read("the event", event, size, whole)
+            let event = events.byte_add(index * stride);
+            match Self::size(event)? {
+                size if size == stride => versioned::read("the event", event, stride, whole),
+                size => Err(FfiError::argument(format!(
+                    "event {index}: struct_size is {size}, the first has {stride}"
+                ))),
+            }
         }
     }
 

@@ -66,3 +66,4 @@ pub use source::{cwl_source, cwl_source_free, cwl_source_offset, cwl_source_open
 pub use stats::{cwl_stats, cwl_stats_json, cwl_stats_snapshot, cwl_string_free};
 pub use status::{cwl_abi_version, cwl_status, cwl_status_name, cwl_version};
 pub use target::{cwl_target, cwl_target_free, cwl_target_open};
+pub use timeout::CWL_FOREVER;

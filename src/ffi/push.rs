@@ -58,16 +58,10 @@ pub unsafe extern "C" fn cwl_push_events(
         }
         let mut whole = MaybeUninit::uninit();
         // SAFETY: the host passes at least one event.
-        let stride = unsafe { cwl_event::read(events, &mut whole)? }.struct_size;
+        let stride = unsafe { cwl_event::size(events) }?;
         while taken < count {
             // SAFETY: the host passes `count` events of that size, one behind the other.
-            let event = unsafe { cwl_event::read(events.byte_add(taken * stride), &mut whole)? };
-            if event.struct_size != stride {
-                let size = event.struct_size;
-                return Err(FfiError::argument(format!(
-                    "event {taken}: struct_size is {size}, the first has {stride}"
-                )));
-            }
+            let event = unsafe { cwl_event::read_in_array(events, stride, taken, &mut whole)? };
             // SAFETY: the host says that the event's pointers are readable.
             unsafe { push(sink, event)? };
             taken += 1;

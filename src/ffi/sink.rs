@@ -72,8 +72,8 @@ pub unsafe extern "C" fn cwl_sink_open(config: *const cwl_config, sink: *mut *mu
 /// Sends all waiting events, and returns when every event that was accepted before the call has its outcome. Other
 /// threads may push meanwhile; the call does not wait for their events.
 ///
-/// Blocks for at most `timeout_ms` milliseconds. A negative number means no limit. 0 starts the sending and does
-/// not wait. Any thread, several at the same time, but not inside a callback.
+/// Blocks for at most `timeout_ms` milliseconds. `CWL_FOREVER` means no limit. 0 and any other negative number
+/// start the sending and do not wait. Any thread, several at the same time, but not inside a callback.
 ///
 /// Returns `CWL_ERR_TIMEOUT` when some events have no outcome yet, such as those of a target that the service
 /// refuses. The sink keeps these events and tries them again.
@@ -92,8 +92,8 @@ pub unsafe extern "C" fn cwl_flush(sink: *mut cwl_sink, timeout_ms: i64) -> cwl_
 /// Statistics stay readable until `cwl_sink_free`.
 ///
 /// Blocks until every event has its outcome, but no longer than `timeout_ms` + 500 milliseconds, whatever the
-/// network does. A negative number means no limit. 0 abandons all unsent events at once. An event that failed is
-/// abandoned without waiting when its next attempt would come after the time-out.
+/// network does. `CWL_FOREVER` means no limit. 0 and any other negative number abandon all unsent events at once.
+/// An event that failed is abandoned without waiting when its next attempt would come after the time-out.
 ///
 /// Any thread, several at the same time, but not inside a callback. A push at the same time is either accepted or
 /// returns `CWL_ERR_CLOSED`.

@@ -10,6 +10,8 @@
 //!   for may go beyond half.
 //! * An unknown target may still take a little of the other half, so that it can be tried and become healthy. It gets less
 //!   when less is left, so that something is always left for the next one.
+//! * A push may take over the memory of older events that are dropped for it. That takes no more than is taken already, so it
+//!   is always allowed, whatever the health of the target.
 //! * A reservation is given back exactly once, when its [`Charge`] is dropped.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -19,9 +21,6 @@ use std::time::Instant;
 use super::buffers::{Buffers, NoRoom};
 use crate::health::Health;
 use crate::sync::{lock, wait_while_until};
-
-/// Memory is plentiful while less than this part of it is taken.
-const PLENTIFUL_PART: usize = 2;
 
 /// The least that an unknown target may take beyond the first half, in bytes, as long as there is any.
 const FIRST_TRY_MIN: usize = 1024;
@@ -77,11 +76,6 @@ impl Budget {
         self.buffers.shrink_to(self.limit.saturating_sub(self.used()));
     }
 
-    /// Returns whether so much is left that a batch may begin with all the capacity that it is expected to need.
-    pub fn is_plentiful(&self) -> bool {
-        self.used() < self.limit / PLENTIFUL_PART
-    }
-
     /// The reserved bytes now.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
@@ -130,7 +124,7 @@ impl Budget {
 
     /// Returns whether a target with this health that holds `held` bytes may take `more` bytes while `used` bytes are taken
     /// in all.
-    pub fn admits(&self, health: Health, held: usize, more: usize, used: usize) -> bool {
+    fn admits(&self, health: Health, held: usize, more: usize, used: usize) -> bool {
         if held + more > self.target_push_limit {
             return false;
         }
@@ -191,6 +185,16 @@ impl Account {
     pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
+
+    /// Returns whether the target, with this health, may take `more` bytes now.
+    pub fn admits(&self, health: Health, more: usize) -> bool {
+        more == 0 || self.budget.admits(health, self.held(), more, self.budget.used())
+    }
+
+    /// Returns whether the target may take over `more` bytes from another target.
+    pub fn may_take_over(&self, more: usize) -> bool {
+        self.held() + more <= self.budget.target_push_limit
+    }
 }
 
 /// A reservation. It is given back when it is dropped.
@@ -211,9 +215,32 @@ impl Charge {
         self.bytes
     }
 
-    /// Reserves `more` bytes for an event that is being pushed.
-    pub fn grow_for_push(&mut self, more: usize, health: Health) -> Result<(), NoRoom> {
-        self.grow(more, |budget, held, used| budget.admits(health, held, more, used))
+    /// Reserves `more` bytes for an event that is being pushed. The bytes of `spare`, which the target holds already, come
+    /// first.
+    pub fn grow_for_push(
+        &mut self,
+        more: usize,
+        spare: &mut Option<Charge>,
+        health: Health,
+    ) -> Result<(), NoRoom> {
+        let spared = spare.as_ref().map_or(0, Charge::bytes).min(more);
+        let rest = more - spared;
+        if rest > 0 {
+            self.grow(rest, |budget, held, used| budget.admits(health, held, rest, used))?;
+        }
+        if let Some(spare) = spare {
+            spare.bytes -= spared;
+            self.bytes += spared;
+        }
+        Ok(())
+    }
+
+    /// Takes over the bytes of another charge, which may be that of another target.
+    pub fn take_over(&mut self, mut other: Charge) {
+        let bytes = std::mem::take(&mut other.bytes);
+        other.account.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.account.held.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
     }
 
     /// Reserves `more` bytes for work on accepted events. May use the headroom.
@@ -272,92 +299,4 @@ impl Drop for Charge {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn a_charge_is_given_back_once_when_dropped() {
-        let budget = Arc::new(Budget::new(1000, 1000, 100));
-        let account = Account::new(budget.clone());
-        let mut charge = Charge::empty(&account);
-        charge.grow_for_push(300, Health::Healthy).expect("room");
-        charge.shrink_to(200);
-        assert_eq!((budget.used(), account.held(), budget.peak()), (200, 200, 300));
-        drop(charge);
-        assert_eq!((budget.used(), account.held()), (0, 0));
-    }
-
-    #[test]
-    fn a_charge_that_was_split_is_given_back_part_by_part() {
-        let budget = Arc::new(Budget::new(1000, 1000, 0));
-        let account = Account::new(budget.clone());
-        let mut charge = Charge::empty(&account);
-        charge.grow_for_push(300, Health::Healthy).expect("room");
-        let part = charge.split_off(100);
-        assert_eq!((charge.bytes(), part.bytes(), budget.used(), account.held()), (200, 100, 300, 300));
-        drop(charge);
-        assert_eq!((budget.used(), account.held()), (100, 100));
-        drop(part);
-        assert_eq!((budget.used(), account.held()), (0, 0));
-        let refused = Charge::empty(&account).grow_for_push(1001, Health::Healthy);
-        assert_eq!((refused, account.held()), (Err(NoRoom), 0));
-    }
-
-    #[test]
-    fn pushes_leave_the_headroom_to_work() {
-        let budget = Arc::new(Budget::new(1000, 1000, 100));
-        let account = Account::new(budget.clone());
-        let mut charge = Charge::empty(&account);
-        charge.grow_for_push(900, Health::Healthy).expect("all but the headroom");
-        assert_eq!(charge.grow_for_push(1, Health::Healthy), Err(NoRoom));
-        charge.grow_for_work(100).expect("the headroom");
-        assert_eq!(charge.grow_for_work(1), Err(NoRoom));
-        assert_eq!(budget.used(), 1000);
-    }
-
-    fn fill(budget: &Arc<Budget>, health: Health, step: usize) -> Charge {
-        let mut charge = Charge::empty(&Account::new(budget.clone()));
-        while charge.grow_for_push(step, health).is_ok() {}
-        charge
-    }
-
-    #[test]
-    fn failing_targets_leave_half_to_healthy_ones() {
-        let budget = Arc::new(Budget::new(1 << 20, 1 << 20, 0));
-        let _hogs: Vec<_> = (0..1000).map(|_| fill(&budget, Health::Failing, 64)).collect();
-        assert_eq!(budget.used(), 1 << 19);
-        let healthy = fill(&budget, Health::Healthy, 64);
-        assert_eq!(healthy.bytes(), 1 << 19);
-    }
-
-    #[test]
-    fn a_thousand_greedy_unknown_targets_leave_room_for_another_to_be_tried() {
-        let budget = Arc::new(Budget::new(64 << 20, 64 << 20, 0));
-        let _greedy: Vec<_> = (0..1000).map(|_| fill(&budget, Health::Unknown, 64)).collect();
-        assert!(budget.used() < 56 << 20, "an eighth stays for healthy targets");
-        let newcomer = fill(&budget, Health::Unknown, 64);
-        assert!(newcomer.bytes() >= 1024 - 64, "{} bytes", newcomer.bytes());
-    }
-
-    #[test]
-    fn a_small_buffer_still_takes_one_event_larger_than_its_half() {
-        let budget = Arc::new(Budget::new(1000, 1000, 0));
-        let mut charge = Charge::empty(&Account::new(budget.clone()));
-        charge.grow_for_push(900, Health::Unknown).expect("nothing else is there");
-        assert_eq!(charge.grow_for_push(50, Health::Unknown), Err(NoRoom));
-    }
-
-    #[test]
-    fn a_waiter_is_woken_by_a_release_even_one_before_its_wait() {
-        let budget = Arc::new(Budget::new(1000, 1000, 0));
-        let releases = budget.releases();
-        let mut charge = Charge::empty(&Account::new(budget.clone()));
-        charge.grow_for_push(10, Health::Healthy).expect("room");
-        drop(charge);
-        assert!(budget.wait_for_release(releases, Instant::now() + Duration::from_secs(60)));
-        let releases = budget.releases();
-        assert!(!budget.wait_for_release(releases, Instant::now()), "nothing was given back");
-    }
-}
+mod tests;

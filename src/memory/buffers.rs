@@ -8,7 +8,7 @@
 //!   the memory of events together are at most `buffer_max_bytes`, except while a batch is growing.
 //! * An idle sink keeps no free buffer: a task frees them.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -38,6 +38,8 @@ pub struct Buffers {
     moves: AtomicU64,
     /// Notified when the list is no longer empty.
     filled: Notify,
+    /// See [`Buffers::set_exhausted`].
+    is_exhausted: AtomicBool,
 }
 
 impl Buffers {
@@ -49,7 +51,13 @@ impl Buffers {
             kept_max: buffer_max_bytes / KEPT_PART,
             moves: AtomicU64::new(0),
             filled: Notify::new(),
+            is_exhausted: AtomicBool::new(false),
         })
+    }
+
+    /// Lets every growth of a buffer fail from now on, as if the system had no memory. A fault for tests.
+    pub fn set_exhausted(&self, is_exhausted: bool) {
+        self.is_exhausted.store(is_exhausted, Ordering::Relaxed);
     }
 
     /// Bytes of the free buffers.
@@ -213,6 +221,9 @@ impl Buffer {
         let capacity = Self::capacity_for(bytes);
         if capacity <= self.capacity() {
             return Ok(());
+        }
+        if buffers.is_exhausted.load(Ordering::Relaxed) {
+            return Err(NoRoom);
         }
         let storage = if capacity < LARGE_BYTES_MIN {
             let mut heap = Vec::new();

@@ -167,9 +167,9 @@ fn target_json(target: &QueueSnapshot) -> serde_json::Value {
         "dropped_events": ended(Outcome::Dropped),
         "abandoned_events": ended(Outcome::Abandoned),
         "last_error": target.last_error.as_ref().map(|last| json!({
-            "code": last.error.code,
+            "code": last.error.code.as_deref(),
             "status": last.error.status,
-            "message": last.error.message,
+            "message": &*last.error.message,
             "at_ms": last.at_ms,
         })),
         "next_attempt_in_ms": target

@@ -19,9 +19,6 @@ use crate::target::{Queue, Registry};
 const REPORTS_MAX: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Characters of a message of the service that are reported.
-const MESSAGE_CHARS_MAX: usize = 300;
-
 /// Limits the messages about targets.
 #[derive(Debug, Default)]
 pub struct Transitions {
@@ -127,7 +124,6 @@ impl fmt::Display for Why<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ApiError { code, status, message, .. } = self.error;
         let words = self.words;
-        let message = message.chars().take(MESSAGE_CHARS_MAX).collect::<String>();
         match (code, status) {
             (Some(code), _) if message.is_empty() => write!(f, "{words} ({code})"),
             (Some(code), _) => write!(f, "{words} ({code}: {message})"),
@@ -170,7 +166,7 @@ mod tests {
     use crate::service::Failure;
 
     fn error(failure: Failure, code: Option<&str>, status: Option<u16>, message: &str) -> ApiError {
-        ApiError { failure, code: code.map(str::to_owned), status, message: message.to_owned() }
+        ApiError { failure, code: code.map(Into::into), status, message: message.into() }
     }
 
     #[test]

@@ -96,6 +96,13 @@ impl Attempts {
         }
     }
 
+    /// Cancels all attempts.
+    pub(super) fn cancel_all(&mut self) {
+        while let Some((number, _)) = self.by_number.first_key_value() {
+            self.cancel(*number);
+        }
+    }
+
     /// The attempt that comes first by `time`, among those that match.
     pub(super) fn first_by(
         &self,

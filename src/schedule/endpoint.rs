@@ -337,11 +337,12 @@ impl Endpoint {
         }
     }
 
-    /// Lets the next probe go at once.
-    pub fn make_due(&mut self, now: Instant) {
-        if let State::Paused { until } = &mut self.state {
-            *until = now;
+    /// Lets the next probe go at once, also beside one that is out. Returns whether the endpoint is paused.
+    pub fn make_due(&mut self, now: Instant) -> bool {
+        if !self.is_up() {
+            self.state = State::Paused { until: now };
         }
+        !self.is_up()
     }
 
     fn come_up(&mut self, now: Instant) -> bool {

@@ -184,6 +184,17 @@ impl Pool {
         changed
     }
 
+    /// Starts over for a shutdown, if the endpoint is paused: the next probe may go at once, and every attempt that is out is cut
+    /// short, since its request may hang while the endpoint is back. Their batches go out again.
+    pub fn start_over(&self) {
+        let mut state = self.lock();
+        if state.endpoint.make_due(Instant::now()) {
+            state.attempts.cancel_all();
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
     /// A request of an attempt goes out, with a body of this size.
     pub fn on_sent(&self, attempt: u64, bytes: usize) {
         self.lock().attempts.on_sent(attempt, bytes, Instant::now());

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     fn error(failure: Failure, code: Option<&str>, status: Option<u16>) -> ApiError {
-        ApiError { failure, code: code.map(str::to_owned), status, message: String::new() }
+        ApiError { failure, code: code.map(Into::into), status, message: "".into() }
     }
 
     #[test]

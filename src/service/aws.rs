@@ -37,9 +37,11 @@ use super::clock_skew::SdkClock;
 use super::credentials::cache::{CredentialsCache, PresentCredentials};
 use super::credentials::chain::{CredentialsChain, keys_in_environment};
 use super::credentials::profiles::Profiles;
-use super::error_text::{chain, on_one_line, texts};
+use super::error_text::chain;
 use super::http_client;
-use super::{Answer, ApiError, Failure, LogsApi, NewGroup, PutLogEvents, RejectedEvents, RequestBody};
+use super::{
+    Answer, ApiError, ErrorText, Failure, LogsApi, NewGroup, PutLogEvents, RejectedEvents, RequestBody,
+};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::service_clock::ServiceClock;
@@ -272,7 +274,7 @@ async fn has_keys_without_profile(config: &Config) -> bool {
 
 fn no_credentials(why: Arc<str>) -> ApiError {
     let message = format!("no AWS credentials: {why}");
-    ApiError { failure: Failure::NotSent, code: None, status: None, message }
+    ApiError { failure: Failure::NotSent, code: None, status: None, message: message.into() }
 }
 
 fn rejected_events(output: &PutLogEventsOutput) -> RejectedEvents {
@@ -290,7 +292,7 @@ where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
     let status = error.raw_response().map(|response| response.status().as_u16());
-    let code = error.as_service_error().and_then(|error| error.code()).map(str::to_owned);
+    let code = error.as_service_error().and_then(|error| error.code()).map(ErrorText::from);
     let failure = match &error {
         SdkError::ServiceError(_) => Failure::Answered,
         SdkError::TimeoutError(_) => Failure::TimedOut,
@@ -302,15 +304,15 @@ where
     };
     let text = error.as_service_error().and_then(|error| error.message()).filter(|text| !text.is_empty());
     let message = match text {
-        Some(text) => text.to_owned(),
-        None if code.is_some() => "the service sent no message".to_owned(),
+        Some(text) => text.into(),
+        None if code.is_some() => "the service sent no message".into(),
         None => match &error {
             // The cause says which connection failed and why.
-            SdkError::DispatchFailure(_) => texts(error.source().unwrap_or(&error)),
-            _ => texts(&error),
+            SdkError::DispatchFailure(_) => ErrorText::of_chain(chain(error.source().unwrap_or(&error))),
+            _ => ErrorText::of_chain(chain(&error)),
         },
     };
-    ApiError { failure, code, status, message: on_one_line(&message) }
+    ApiError { failure, code, status, message }
 }
 
 /// Returns whether something answered that does not speak HTTP. The SDK gives such a failure no kind of its own.

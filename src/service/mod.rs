@@ -15,6 +15,8 @@ use std::pin::Pin;
 use bytes::Bytes;
 use thiserror::Error;
 
+pub use error_text::{ERROR_TEXT_CHARS_MAX, ErrorText};
+
 /// The future answer to a call.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ApiError>> + Send + 'a>>;
 
@@ -130,11 +132,11 @@ pub struct ApiError {
     /// The kind of the failure.
     pub failure: Failure,
     /// The error code of the service, such as `AccessDeniedException`.
-    pub code: Option<String>,
+    pub code: Option<ErrorText>,
     /// The HTTP status of the answer.
     pub status: Option<u16>,
     /// The message of the service or the transport.
-    pub message: String,
+    pub message: ErrorText,
 }
 
 /// The beginning of the text of an error: its code, or its HTTP status.
@@ -153,7 +155,7 @@ impl fmt::Display for ErrorHead<'_> {
 impl ApiError {
     /// An internal error of the library.
     pub fn internal(message: &str) -> Self {
-        ApiError { failure: Failure::Internal, code: None, status: None, message: message.to_owned() }
+        ApiError { failure: Failure::Internal, code: None, status: None, message: message.into() }
     }
 
     /// Returns whether the request got no answer.

@@ -1,6 +1,7 @@
 //! Targets: a target is one log group and one log stream.
 
 pub mod breaker;
+pub mod holders;
 pub mod queue;
 pub mod ready_class;
 pub mod registry;

@@ -10,6 +10,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use tokio::time::Instant;
 
+use super::holders::Holders;
 use super::queue::Queue;
 use crate::health::Health;
 use crate::outcome::EventCounts;
@@ -27,6 +28,8 @@ pub struct Registry {
     /// holding the lock of a shard.
     shards: [RwLock<HashTable<Arc<Queue>>>; SHARDS],
     hasher: RandomState,
+    /// The queues that may lose their oldest events, by the memory that they hold.
+    pub holders: Holders,
 }
 
 #[derive(Debug, Default)]
@@ -131,6 +134,8 @@ impl Registry {
             let twice = 2 * shard.len();
             shard.shrink_to(twice, |queue| self.hash(queue.group(), queue.stream()));
         }
+        drop(targets);
+        self.holders.forget_gone();
     }
 
     /// Counts the queues that match, up to `max`.

@@ -252,3 +252,25 @@ fn after_the_shutdown_every_push_and_every_new_target_is_refused() {
     assert_eq!(target.push("m"), CWL_ERR_CLOSED, "a target outlives its sink");
     assert_eq!(arrived(&local, "g", "s"), ["before"]);
 }
+
+#[test]
+fn an_event_of_another_size_is_refused_before_it_is_read() {
+    let local = local();
+    let host = Host::open(&local, &[]);
+    let (group, stream) = (c"g", c"s");
+    let valid = cwl_event { log_group: group.as_ptr(), log_stream: stream.as_ptr(), ..event(b"m") };
+    let size = size_of::<cwl_event>();
+    // The array has two events. What follows is not the library's to read.
+    let events = [valid, cwl_event { struct_size: 2 * size, ..valid }, cwl_event { token: 7, ..valid }];
+    let mut accepted = 9;
+    // SAFETY: the first two events are the array.
+    let status = unsafe { cwl_push_events(host.sink, events.as_ptr(), 2, &mut accepted) };
+    assert_eq!((status, accepted), (CWL_ERR_INVALID_ARGUMENT, 1));
+    assert_eq!(last_error(), format!("event 1: struct_size is {}, the first has {size}", 2 * size));
+    let smaller = [valid, cwl_event { struct_size: size - 8, ..valid }];
+    // SAFETY: an array of two events.
+    let status = unsafe { cwl_push_events(host.sink, smaller.as_ptr(), 2, &mut accepted) };
+    assert_eq!((status, accepted), (CWL_ERR_INVALID_ARGUMENT, 1));
+    host.must_flush();
+    assert_eq!(local.event_count("g"), 2);
+}

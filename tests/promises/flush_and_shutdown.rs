@@ -3,10 +3,12 @@
 
 use std::io::Read;
 use std::net::TcpListener;
+use std::ptr::null;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ::cwl_sink::ffi::cwl_status::*;
+use ::cwl_sink::ffi::{CWL_FOREVER, cwl_ack, cwl_outcome, cwl_poll_acks, cwl_reason};
 use cwl_local::Rule;
 
 use crate::host::*;
@@ -71,6 +73,41 @@ fn a_flush_with_a_time_out_of_zero_only_starts_the_sending() {
 }
 
 #[test]
+fn a_negative_time_out_that_is_not_forever_is_zero() {
+    let local = local();
+    local.add_fault(denied("g"));
+    let host = Host::open(&local, &[]);
+    host.must_push("g", "s", "m");
+    for timeout_ms in [-2, -1000, i64::MIN] {
+        assert_eq!(host.flush(timeout_ms), CWL_ERR_TIMEOUT, "{timeout_ms}");
+        let mut ack = cwl_ack {
+            struct_size: size_of::<cwl_ack>(),
+            token: 0,
+            outcome: cwl_outcome::CWL_DELIVERED,
+            reason: cwl_reason::CWL_REASON_NONE,
+            error_code: null(),
+            error_message: null(),
+        };
+        // SAFETY: a live sink and room for one ack.
+        let count = unsafe { cwl_poll_acks(host.sink, &mut ack, 1, timeout_ms) };
+        assert_eq!(count, 0, "{timeout_ms}");
+    }
+    assert_eq!(host.shutdown(-2), CWL_ERR_ABANDONED);
+}
+
+#[test]
+fn forever_waits_as_long_as_it_takes() {
+    let local = local();
+    local.create_stream("g", "s");
+    local.add_fault(Rule::delay_ms(300).operation("PutLogEvents"));
+    let host = Host::open(&local, &[]);
+    host.must_push("g", "s", "m");
+    assert_eq!((host.flush(CWL_FOREVER), local.event_count("g")), (CWL_OK, 1));
+    host.must_push("g", "s", "m");
+    assert_eq!((host.shutdown(CWL_FOREVER), local.event_count("g")), (CWL_OK, 2));
+}
+
+#[test]
 fn shutdown_sends_waiting_events_and_a_second_shutdown_returns_the_same() {
     let local = local();
     let host = Host::open(&local, &[("flush_interval_ms", "3600000")]);
@@ -94,6 +131,29 @@ fn shutdown_makes_one_more_attempt_for_a_batch_in_back_off() {
     assert!(local.wait_until(SOON, |local| puts(local, "g").len() == 3));
     assert_eq!(host.shutdown(10_000), CWL_OK, "{}", last_error());
     assert_eq!(local.event_count("g"), 1);
+}
+
+#[test]
+fn a_shutdown_probes_an_endpoint_whose_last_probe_hangs() {
+    for targets in [1, 5] {
+        let local = local();
+        local.create_stream("g", "s0");
+        let options =
+            [("flush_interval_ms", "1"), ("request_timeout_ms", "600000"), ("slow_after_ms", "600000")];
+        let host = Host::open(&local, &options);
+        local.add_fault(Rule::error("ExpiredTokenException", 400).operation("PutLogEvents"));
+        for target in 0..targets {
+            host.must_push("g", &format!("s{target}"), "m");
+        }
+        assert!(eventually(|| host.stats().endpoint_paused == 1), "{}", host.json());
+        local.set_faults(vec![Rule::hang()]);
+        let probes = local.requests().len();
+        assert!(local.wait_until(SOON, |local| local.requests().len() > probes && local.in_flight() > 0));
+        // The endpoint is back, and the probe that hangs does not learn of it.
+        local.clear_faults();
+        assert_eq!(host.shutdown(20_000), CWL_OK, "{}: {}", last_error(), host.json());
+        assert_eq!(local.event_count("g"), targets);
+    }
 }
 
 /// Shuts down a host whose endpoint delivers nothing, and checks the time and the statistics.

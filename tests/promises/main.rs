@@ -15,6 +15,7 @@ mod bytes;
 mod clock;
 mod connections;
 mod credentials;
+mod error_texts;
 mod flush_and_shutdown;
 mod header;
 mod isolation;

@@ -166,6 +166,124 @@ fn drop_oldest_makes_room_for_a_new_target_in_the_largest_target() {
     host.wait_for_events(&local, "new", 1);
 }
 
+/// Opens a sink of which healthy targets, whose requests hang by now, hold more than half, and a target that fails holds
+/// four events.
+fn open_more_than_half_full(local: &cwl_local::Local, old: impl Fn(usize) -> String) -> Host {
+    let host = open_bounded(local, &[("when_full", "drop_oldest"), ("compression", "none")]);
+    local.add_fault(denied("failing"));
+    for number in 0..4 {
+        host.must_push("failing", "s", old(number));
+        host.wait_for_attempts(local, "failing", 1);
+    }
+    for target in 0..8 {
+        host.must_push("healthy", &format!("s{target}"), "m");
+    }
+    host.wait_for_events(local, "healthy", 8);
+    local.add_fault(cwl_local::Rule::hang().group("healthy").operation("PutLogEvents"));
+    assert!(eventually(|| host.stats().targets_failing == 1 && host.stats().pending_events == 4));
+    for target in 0..8 {
+        host.must_push("healthy", &format!("s{target}"), "x".repeat(70_000));
+    }
+    let held = host.stats().buffered_bytes;
+    assert!(held > BUFFER_MAX_BYTES / 2, "{held} bytes are held");
+    host
+}
+
+#[test]
+fn a_failing_target_may_always_replace_its_own_oldest_events() {
+    let local = local();
+    let host = open_more_than_half_full(&local, |number| format!("old {number} {}", "x".repeat(2000)));
+    for number in 0..100 {
+        host.must_push("failing", "s", format!("new {number} {}", "y".repeat(1000)));
+    }
+    let stats = host.stats();
+    assert!(stats.dropped_events > 90, "{stats:?}");
+    local.clear_faults();
+    assert!(local.wait_until(SOON, |local| !arrived(local, "failing", "s").is_empty()));
+    assert!(eventually(|| arrived(&local, "failing", "s").iter().any(|event| event.starts_with("new 99"))));
+    assert!(arrived(&local, "failing", "s").is_sorted_by_key(|event| event.len() < 1500), "in order");
+}
+
+#[test]
+fn metrics_of_a_failing_target_may_always_replace_their_own_oldest() {
+    let local = local();
+    let metrics = |number: usize| {
+        format!(r#"{{"_aws":{{"CloudWatchMetrics":[]}},"n":{number},"x":"{}"}}"#, "x".repeat(1000))
+    };
+    let host = open_more_than_half_full(&local, metrics);
+    for number in 0..100 {
+        host.must_push("failing", "s", metrics(number));
+    }
+    assert!(host.stats().dropped_events > 90, "{:?}", host.stats());
+}
+
+#[test]
+fn expected_events_of_busy_targets_leave_room_for_a_failing_one() {
+    let local = local();
+    local.add_fault(denied("failing"));
+    let options = [
+        ("buffer_max_bytes", "16777216"),
+        ("flush_interval_ms", "600000"),
+        ("compression", "none"),
+        ("when_full", "reject"),
+    ];
+    let host = Host::open(&local, &options);
+    host.must_push("failing", "s", "m");
+    assert_eq!(host.flush(0), CWL_ERR_TIMEOUT);
+    for _ in 0..2 {
+        for target in 0..8 {
+            for _ in 0..1000 {
+                host.must_push("busy", &format!("s{target}"), "x".repeat(1000));
+            }
+            host.flush(0);
+            assert!(eventually(|| host.stats().pending_events == 1), "{:?}", host.stats());
+        }
+    }
+    assert!(eventually(|| host.stats().targets_failing == 1));
+    for target in 0..8 {
+        host.must_push("busy", &format!("s{target}"), "one small event");
+    }
+    let held = host.stats().buffered_bytes;
+    println!("{held} bytes are held for eight small events, and one that fails");
+    assert!(held < 1 << 20, "{held} bytes are held for nine small events");
+    host.must_push("failing", "s", "x".repeat(100_000));
+}
+
+/// The least time that a refused push takes, in a sink with this number of healthy targets that hold one event each.
+fn cost_of_refusal(targets: usize) -> Duration {
+    let local = local();
+    let options =
+        [("when_full", "drop_oldest"), ("buffer_max_bytes", "16777216"), ("flush_interval_ms", "600000")];
+    let host = Host::open(&local, &options);
+    let (small, large): (Vec<_>, Vec<_>) =
+        ((0..targets).map(|n| format!("small{n}")).collect(), (0..12).map(|n| format!("large{n}")).collect());
+    for stream in small.iter().chain(&large) {
+        host.must_push("healthy", stream, "m");
+    }
+    host.must_flush();
+    // While a request is out, no open batch is sent early to make room.
+    local.add_fault(cwl_local::Rule::hang());
+    small.iter().for_each(|stream| host.must_push("healthy", stream, "m"));
+    assert_eq!(host.flush(0), CWL_ERR_TIMEOUT);
+    large.iter().for_each(|stream| host.must_push("healthy", stream, "x".repeat(700_000)));
+    let event = "x".repeat(20_000);
+    let once = |_| {
+        let begin = Instant::now();
+        (0..10).for_each(|_| assert_eq!(host.push("unknown", "s", &event), CWL_ERR_FULL));
+        begin.elapsed() / 10
+    };
+    let least = (0..30).map(once).min().expect("a time");
+    assert_eq!(host.stats().dropped_events, 0);
+    least
+}
+
+#[test]
+fn a_refusal_costs_the_same_with_100_targets_and_with_10_000() {
+    let (few, many) = (cost_of_refusal(100), cost_of_refusal(10_000));
+    println!("a push without room takes {few:?} with 100 targets and {many:?} with 10,000");
+    assert!(many < few * 4, "{few:?} with 100 targets, {many:?} with 10,000");
+}
+
 #[test]
 fn one_target_stays_within_target_buffer_max_bytes() {
     let local = local();

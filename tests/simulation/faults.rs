@@ -118,7 +118,7 @@ pub fn too_large() -> ApiError {
 
 /// Any error.
 pub fn error(failure: Failure, code: Option<&str>, status: Option<u16>) -> ApiError {
-    ApiError { failure, code: code.map(str::to_owned), status, message: "simulated".into() }
+    ApiError { failure, code: code.map(Into::into), status, message: "simulated".into() }
 }
 
 /// There is no answer within the time-out.

@@ -145,13 +145,21 @@ void refuse_long_line(struct shipper *shipper, struct input *input, size_t kept_
     refuse_line(shipper, input, end, reason);
 }
 
+/* Returns the time for the next wait: until the time limit is over, and never negative, which is CWL_FOREVER. */
+static int64_t next_wait_ms(const struct shipper *shipper)
+{
+    int64_t left_ms = shipper->deadline_ms - monotonic_ms();
+    if (left_ms < 0)
+        return 0;
+    return left_ms < WAIT_SLICE_MS ? left_ms : WAIT_SLICE_MS;
+}
+
 void drain(struct shipper *shipper)
 {
     bool all_final = false;
     start_timeout(shipper);
     while (!all_final && !must_exit(shipper)) {
-        int64_t left_ms = shipper->deadline_ms - monotonic_ms();
-        all_final = cwl_flush(shipper->sink, left_ms < WAIT_SLICE_MS ? left_ms : WAIT_SLICE_MS) != CWL_ERR_TIMEOUT;
+        all_final = cwl_flush(shipper->sink, next_wait_ms(shipper)) != CWL_ERR_TIMEOUT;
         update_progress(shipper);
     }
     cwl_shutdown(shipper->sink, all_final ? WAIT_SLICE_MS : 0);

@@ -14,8 +14,8 @@ fn open(ledger: &Arc<Ledger>, first: &[u8]) -> OpenBatch {
     let target = BatchTarget { body_prefix: b"prefix".to_vec(), ledger };
     let mut charge = Charge::empty(&account);
     let min = OpenBatch::min_charge(target.body_prefix.len(), &event(first, 0), ledger);
-    charge.grow_for_push(min, TARGET.health).expect("room");
-    OpenBatch::open(0, target, charge, InitialCapacity::default(), Instant::now())
+    charge.grow_for_push(min, &mut None, TARGET.health).expect("room");
+    OpenBatch::open(0, target, charge, BatchSize::default(), Instant::now())
 }
 
 fn message() -> impl Strategy<Value = Vec<u8>> {
@@ -42,11 +42,11 @@ proptest! {
         let mut fast = 0;
         for (token, (late, message)) in (0..).zip(&events) {
             let timestamp_ms = 1_000_i64 + token as i64 / 2 - late;
-            prop_assert_eq!(plain.add(timestamp_ms, &event(message, token), TARGET), Ok(()));
+            prop_assert_eq!(plain.add(timestamp_ms, &event(message, token), TARGET, &mut None), Ok(()));
             if quick.try_add_small(timestamp_ms, message, token) {
                 fast += 1;
             } else {
-                prop_assert_eq!(quick.add(timestamp_ms, &event(message, token), TARGET), Ok(()));
+                prop_assert_eq!(quick.add(timestamp_ms, &event(message, token), TARGET, &mut None), Ok(()));
             }
             prop_assert_eq!(quick.body.bytes(), plain.body.bytes());
             let state = |batch: &OpenBatch| (
@@ -64,7 +64,7 @@ fn the_fast_path_keeps_every_limit() {
     let ledger = Arc::<Ledger>::default();
     let of = |change: fn(&mut OpenBatch)| {
         let mut batch = open(&ledger, b"first");
-        batch.add(1_000, &event(&[b'x'; 1000], 0), TARGET).expect("room");
+        batch.add(1_000, &event(&[b'x'; 1000], 0), TARGET, &mut None).expect("room");
         batch.body.shorten(1000);
         change(&mut batch);
         batch

@@ -255,3 +255,23 @@ fn the_pace_is_forgotten_when_nobody_is_throttled_any_more() {
     throttled_account(&mut endpoint, 1e9, start + Duration::from_secs(5), 40);
     assert!(!endpoint.rate_limiter.is_limited());
 }
+
+#[test]
+fn a_shutdown_lets_a_probe_go_at_once_also_beside_one_that_hangs() {
+    let mut endpoint = Endpoint::new(8, SLOW_AFTER);
+    let start = Instant::now();
+    assert!(!endpoint.make_due(start), "it is up");
+    assert_eq!(endpoint.admission(start), Admission::Send);
+    endpoint.on_failure(start, failure(ms(10_000), None));
+    assert!(endpoint.make_due(start));
+    assert_eq!(endpoint.admission(start), Admission::Probe);
+    let hanging = endpoint.on_sent(start, true).expect("a probe");
+    assert_eq!(endpoint.admission(start + ms(1)), Admission::NotBefore(start + SLOW_AFTER));
+    assert!(endpoint.make_due(start + ms(1)));
+    assert_eq!(endpoint.admission(start + ms(1)), Admission::Probe);
+    let failures = endpoint.failures();
+    endpoint.on_sent(start + ms(1), true).expect("a fresh probe");
+    assert_eq!(endpoint.failures(), failures, "the one before did not fail");
+    endpoint.on_probe_lost(start + ms(2), hanging);
+    assert!(matches!(endpoint.admission(start + ms(2)), Admission::NotBefore(_)), "the fresh probe is out");
+}

@@ -273,3 +273,26 @@ async fn a_closed_pool_grants_nothing() {
     assert!(matches!(world.pool.next(|_| 0), NextGrant::Closed));
     assert!(world.pool.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_cuts_requests_short_only_while_the_endpoint_is_paused() {
+    let mut world = World::new(4);
+    world.push(ReadyClass::Answering, 3);
+    let is_cancelled = |grant: &Grant| {
+        let mut cancelled = Box::pin(grant.cancel.notified());
+        cancelled.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    };
+    let up = world.grant().expect("a slot");
+    world.pool.start_over();
+    assert!(!is_cancelled(&up), "the endpoint is up");
+    let failure =
+        EndpointFailure { cause: PauseCause::Unavailable, wait: Duration::from_secs(60), probe: None };
+    world.pool.with_endpoint(|endpoint, now| endpoint.on_failure(now, failure));
+    assert!(world.grant().is_none(), "it is paused");
+    world.pool.start_over();
+    assert!(is_cancelled(&up));
+    let probe = world.grant().expect("a probe at once");
+    assert!(probe.probe.is_some() && world.grant().is_none(), "one probe at a time");
+    world.pool.start_over();
+    assert!(is_cancelled(&probe) && world.grant().is_some_and(|fresh| fresh.probe != probe.probe));
+}

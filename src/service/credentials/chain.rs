@@ -24,7 +24,8 @@ use super::cache::{Found, Source};
 use super::process::CredentialProcess;
 use super::profiles::{CREDENTIAL_PROCESS, Profiles};
 use crate::config::{Config, Secret};
-use crate::service::error_text::{chain, joined, on_one_line};
+use crate::service::ErrorText;
+use crate::service::error_text::chain;
 
 /// See the module.
 #[derive(Debug)]
@@ -148,7 +149,7 @@ fn text_of(error: &CredentialsError) -> String {
     let answer = chain(error).find_map(|error| error.downcast_ref::<ErrorMetadata>());
     let text = match answer.and_then(|answer| Some((answer.code()?, answer.message()?))) {
         Some((code, message)) => format!("{code}: {message}"),
-        None => joined(chain(error).filter(|error| !error.is::<CredentialsError>())),
+        None => ErrorText::of_chain(chain(error).filter(|error| !error.is::<CredentialsError>())).to_string(),
     };
-    on_one_line(&text)
+    ErrorText::from(text).to_string()
 }

@@ -8,7 +8,8 @@ use aws_config::profile::{self, Profile, ProfileSet};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_types::os_shim_internal::{Env, Fs};
 
-use crate::service::error_text::{on_one_line, texts};
+use crate::service::ErrorText;
+use crate::service::error_text::chain;
 
 /// The name of the source that stands for the `credential_process` of a profile.
 pub(super) const CREDENTIAL_PROCESS: &str = "cwl-sink.credential_process";
@@ -40,7 +41,7 @@ impl Profiles {
         match profile::load(&Fs::real(), &Env::real(), &EnvConfigFiles::default(), name).await {
             Ok(sections) => Ok(Profiles { sections, chosen_by }),
             Err(error) => {
-                Err(format!("the AWS configuration cannot be used: {}", on_one_line(&texts(&error))))
+                Err(format!("the AWS configuration cannot be used: {}", ErrorText::of_chain(chain(&error))))
             }
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::result::ConnectorError;
+use http_body_util::LengthLimitError;
 use hyper_util::client::legacy;
 use thiserror::Error;
 
@@ -41,6 +42,16 @@ fn hint(source: &(dyn StdError + 'static)) -> &'static str {
 /// Returns whether an error only wraps another and says nothing of its own.
 pub fn is_wrapper(error: &(dyn StdError + 'static)) -> bool {
     error.is::<ConnectorError>() || error.is::<legacy::Error>()
+}
+
+/// The answer is larger than any of CloudWatch Logs, so it comes from something else.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("the answer is too large to come from CloudWatch Logs")]
+pub(super) struct AnswerTooLarge;
+
+/// What became of the body of an answer that could not be read to its end.
+pub(super) fn body_error(error: BoxError) -> BoxError {
+    if error.is::<LengthLimitError>() { AnswerTooLarge.into() } else { error }
 }
 
 /// The error and what caused it, from the outermost to the innermost.

@@ -22,6 +22,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use http::header::PROXY_AUTHORIZATION;
 use http::uri::Scheme;
+use http_body_util::{BodyExt, Limited};
 use hyper_util::client::legacy;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -30,10 +31,13 @@ use tokio::time::timeout;
 pub use self::errors::is_wrapper;
 
 use self::connector::Connector;
-use self::errors::{TimedOut, connector_error};
+use self::errors::{TimedOut, body_error, connector_error};
 use self::trust::Trust;
 use crate::limits::CONNECTION_IDLE_MAX;
 use crate::sync::lock;
+
+/// The most bytes of an answer that are read. CloudWatch Logs answers with far less, and many answers may come at once.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// The connections that were opened with one connect time-out, and are open or idle.
 type Pool = legacy::Client<Connector, SdkBody>;
@@ -112,7 +116,8 @@ impl HttpConnector for Exchange {
                 None => answer.await,
             };
             let answer = answer.map_err(|error| connector_error(error.into()))?;
-            HttpResponse::try_from(answer.map(SdkBody::from_body_1_x))
+            let limited = |body| Limited::new(body, ANSWER_BYTES_MAX).map_err(body_error);
+            HttpResponse::try_from(answer.map(|body| SdkBody::from_body_1_x(limited(body))))
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
     }

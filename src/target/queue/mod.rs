@@ -11,6 +11,7 @@
 //! * A closed queue accepts nothing more, and the closer sees every event that was accepted before.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
@@ -26,14 +27,17 @@ use crate::sync::lock;
 use crate::wait_group::WaitGuard;
 
 pub use attempt::Throttling;
+pub use list_place::ListPlace;
 pub use push::Refusal;
 pub use snapshot::{LastError, QueueCounts, QueueSnapshot};
 
 use contention::Contention;
+use list_place::binary_digits;
 use state::State;
 
 mod attempt;
 mod contention;
+mod list_place;
 mod push;
 mod snapshot;
 mod state;
@@ -52,6 +56,8 @@ pub struct Queue {
     ledger: Arc<Ledger>,
     account: Arc<Account>,
     contention: Contention,
+    /// The place of the target among the [`Holders`](super::holders::Holders), or 0. Changed under their lock only.
+    list_place: AtomicU64,
     /// Guards everything that changes together. Nothing awaits, calls back or logs while holding it.
     state: Mutex<State>,
 }
@@ -70,6 +76,8 @@ pub struct Effects {
     pub is_new_failure: bool,
     /// The target recovered: its breaker closed after failures.
     pub recovered: bool,
+    /// The target holds more than it is listed with among the [`Holders`](crate::target::holders::Holders).
+    pub has_grown: bool,
     /// Guards of flushes that have nothing left to wait for in this queue. Dropping them releases the flushes.
     pub flushed: Vec<WaitGuard>,
 }
@@ -78,7 +86,11 @@ impl Effects {
     /// Returns whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         // The breaker opens or closes only with a batch that comes back, and then more than this is looked at.
-        self.ready.is_none() && self.arm_timer.is_none() && self.flushed.is_empty() && !self.recovered
+        self.ready.is_none()
+            && self.arm_timer.is_none()
+            && self.flushed.is_empty()
+            && !self.recovered
+            && !self.has_grown
     }
 }
 
@@ -103,15 +115,6 @@ pub struct FlushTimerExpired {
     pub effects: Effects,
 }
 
-/// The result of [`Queue::drop_oldest`].
-#[derive(Debug)]
-pub struct OldestDropped {
-    /// A batch was dropped.
-    pub dropped: bool,
-    /// The work that is left to the caller.
-    pub effects: Effects,
-}
-
 impl Queue {
     /// An empty queue.
     pub fn new(
@@ -132,6 +135,7 @@ impl Queue {
             ledger: ledger.clone(),
             account: Account::new(budget.clone()),
             contention: Contention::default(),
+            list_place: AtomicU64::new(0),
             state: Mutex::default(),
         }
     }
@@ -225,6 +229,17 @@ impl Queue {
         self.account.held()
     }
 
+    /// Notes the place of the target among the [`Holders`](super::holders::Holders). Returns the one before.
+    pub(super) fn move_in_list(&self, place: Option<ListPlace>) -> Option<ListPlace> {
+        ListPlace::of_bits(self.list_place.swap(place.map_or(0, |place| place.0), Ordering::Relaxed))
+    }
+
+    /// Returns whether the target holds more than it is listed with among the [`Holders`](super::holders::Holders).
+    pub(super) fn has_outgrown_its_place(&self) -> bool {
+        let place = ListPlace::of_bits(self.list_place.load(Ordering::Relaxed));
+        binary_digits(self.buffered_bytes()) > place.map_or(0, ListPlace::size)
+    }
+
     /// The flush timer expired: makes the open batch due if it was opened by `opened_by`.
     pub fn expire_flush_timer(&self, opened_by: Option<Instant>) -> FlushTimerExpired {
         let mut effects = Effects::default();
@@ -286,22 +301,6 @@ impl Queue {
         state.breaker.make_due();
         self.update_readiness(&mut state, &mut effects);
         effects
-    }
-
-    /// Memory that dropping all unsent batches would give back, in bytes.
-    pub fn droppable_bytes(&self) -> usize {
-        let state = self.lock();
-        state.droppable_bytes() + state.open.as_deref().map_or(0, OpenBatch::droppable_bytes)
-    }
-
-    /// Drops the oldest batch that waits, if one does.
-    pub fn drop_oldest(&self) -> OldestDropped {
-        let mut effects = Effects::default();
-        let mut state = self.lock();
-        state.seal();
-        let dropped = state.drop_oldest();
-        self.update_readiness(&mut state, &mut effects);
-        OldestDropped { dropped, effects }
     }
 
     /// Finalizes everything that waits as abandoned, and accepts nothing more.

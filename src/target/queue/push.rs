@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::state::State;
 use super::{Effects, Queue};
 use crate::batch::{
-    BATCH_ID_STRIDE, BatchTarget, Event, InitialCapacity, NewEvent, NotAdded, OpenBatch, TargetState,
+    BATCH_ID_STRIDE, BatchSize, BatchTarget, Event, NewEvent, NotAdded, OpenBatch, TargetState,
 };
 use crate::clock::Clock;
 use crate::health::Health;
@@ -20,6 +20,8 @@ pub enum Refusal {
     Closed,
     /// There is no room now.
     Full,
+    /// The system has no memory now. Dropping events would not help.
+    NoMemory,
     /// There will never be room: the event takes more memory than its target may hold.
     NeverFits {
         /// Memory that the event takes, in bytes.
@@ -58,14 +60,16 @@ impl Queue {
     }
 
     /// Pushes one event, in as many pieces as it was split into. Without a timestamp the event takes the last one of the
-    /// target if that is near the present, else the time of the clock.
+    /// target if that is near the present, else the time of the clock. Takes memory from `spare` first. `may_drop`: when there is
+    /// no room, the oldest events of the target make it.
     #[inline]
     pub fn push(
         &self,
         timestamp_ms: Option<i64>,
         pieces: &[NewEvent<'_>],
         clock: &dyn Clock,
-        drop_oldest: bool,
+        may_drop: bool,
+        spare: &mut Option<Charge>,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
         let mut state = self.lock_for_push();
@@ -75,19 +79,21 @@ impl Queue {
         let resolved_ms = state.resolve_timestamp(timestamp_ms, clock);
         let pushed = loop {
             let added = match pieces {
-                [event] => self.add(&mut state, resolved_ms, event, effects),
-                pieces => self.add_split(&mut state, resolved_ms, pieces),
+                [event] => self.add(&mut state, resolved_ms, event, spare, effects),
+                pieces => self.add_split(&mut state, resolved_ms, pieces, spare),
             };
             match added {
                 Ok(()) => break Ok(()),
                 // The open batch was sealed and the next one is empty, so the loop ends.
                 Err(NotAdded::BatchFull) => continue,
+                Err(NotAdded::NoMemory) => break Err(Refusal::NoMemory),
                 Err(NotAdded::NoRoom) => match self.no_room(pieces) {
-                    Refusal::Full if drop_oldest && self.make_room(&mut state, pieces) => continue,
+                    Refusal::Full if may_drop && self.make_room(&mut state, pieces, spare) => continue,
                     refusal => break Err(refusal),
                 },
             }
         };
+        effects.has_grown = may_drop && self.has_outgrown_its_place();
         if pushed.is_ok() {
             for event in pieces {
                 state.counts.accepted += 1;
@@ -116,26 +122,78 @@ impl Queue {
         pieces.iter().map(|event| OpenBatch::min_charge(prefix_bytes, event, &self.ledger)).sum()
     }
 
-    /// Drops the oldest waiting batch, if dropping all waiting batches would make the room.
-    fn make_room(&self, state: &mut State, pieces: &[NewEvent<'_>]) -> bool {
-        if state.waiting.is_empty() {
+    /// Makes room in place of the oldest events of the target. Returns false, and drops nothing, when all of them would not make
+    /// the room.
+    fn make_room(&self, state: &mut State, pieces: &[NewEvent<'_>], spare: &mut Option<Charge>) -> bool {
+        let spared = spare.as_ref().map_or(0, Charge::bytes);
+        let needs = self.min_charge(pieces).saturating_sub(spared);
+        if needs == 0 {
+            // The spare memory suffices for a new batch.
             state.seal();
+            return true;
         }
-        let (held, budget) = (self.account.held(), self.account.budget());
-        let droppable = state.droppable_bytes();
-        let (held, used) = (held.saturating_sub(droppable), budget.used().saturating_sub(droppable));
-        budget.admits(state.health(), held, self.min_charge(pieces), used) && state.drop_oldest()
+        let rest = needs.saturating_sub(state.droppable_bytes(needs));
+        if !self.account.admits(state.health(), rest) {
+            return false;
+        }
+        let Some(freed) = state.drop_oldest() else { return false };
+        spare.get_or_insert_with(|| self.empty_charge()).take_over(freed);
+        true
     }
 
-    fn open_batch(&self, id: u64, charge: Charge, initial: InitialCapacity, now: Instant) -> OpenBatch {
+    /// A charge of 0 bytes.
+    pub fn empty_charge(&self) -> Charge {
+        Charge::empty(&self.account)
+    }
+
+    /// Returns whether the target may take over `bytes` bytes from other targets.
+    pub fn may_take_over(&self, bytes: usize) -> bool {
+        self.account.may_take_over(bytes)
+    }
+
+    /// Memory that dropping unsent batches would give back, in bytes. Stops counting at `enough`.
+    pub fn droppable_bytes(&self, enough: usize) -> usize {
+        self.lock().droppable_bytes(enough)
+    }
+
+    /// Returns whether the target, with this health, may take `more` bytes now.
+    pub fn admits(&self, health: Health, more: usize) -> bool {
+        self.account.admits(health, more)
+    }
+
+    /// Drops the oldest batches for an event of another target that needs `bytes` bytes: until `spare` and the rest, for which
+    /// there is room then, suffice. `spare` takes no more than these bytes over.
+    pub fn give_up_oldest(
+        &self,
+        bytes: usize,
+        spare: &mut Charge,
+        has_room_for: impl Fn(usize) -> bool,
+    ) -> Effects {
+        let mut effects = Effects::default();
+        let mut state = self.lock();
+        while !has_room_for(bytes - spare.bytes())
+            && let Some(mut freed) = state.drop_oldest()
+        {
+            spare.take_over(freed.split_off(bytes - spare.bytes()));
+        }
+        self.update_readiness(&mut state, &mut effects);
+        effects
+    }
+
+    fn open_batch(&self, id: u64, charge: Charge, expected: BatchSize, now: Instant) -> OpenBatch {
         let target = BatchTarget { body_prefix: self.body_prefix(), ledger: &self.ledger };
-        OpenBatch::open(id, target, charge, initial, now)
+        OpenBatch::open(id, target, charge, expected, now)
     }
 
     /// Reserves the least memory that the pieces take.
-    fn reserve(&self, pieces: &[NewEvent<'_>], health: Health) -> Result<Charge, NoRoom> {
-        let mut charge = Charge::empty(&self.account);
-        charge.grow_for_push(self.min_charge(pieces), health)?;
+    fn reserve(
+        &self,
+        pieces: &[NewEvent<'_>],
+        health: Health,
+        spare: &mut Option<Charge>,
+    ) -> Result<Charge, NoRoom> {
+        let mut charge = self.empty_charge();
+        charge.grow_for_push(self.min_charge(pieces), spare, health)?;
         Ok(charge)
     }
 
@@ -145,23 +203,24 @@ impl Queue {
         state: &mut State,
         timestamp_ms: i64,
         pieces: &[NewEvent<'_>],
+        spare: &mut Option<Charge>,
     ) -> Result<(), NotAdded> {
         state.seal();
         let (health, now) = (state.health(), Instant::now());
-        let mut reserved = self.reserve(pieces, health)?;
+        let mut reserved = self.reserve(pieces, health, spare)?;
         let open = |(id, event)| {
             let charge = reserved.split_off(self.min_charge(std::slice::from_ref(event)));
-            self.open_batch(id, charge, InitialCapacity::default(), now)
+            self.open_batch(id, charge, BatchSize::default(), now)
         };
         let ids = (0..).map(|piece| state.next_batch + piece * BATCH_ID_STRIDE);
         let mut opened: Vec<_> = ids.zip(pieces).map(open).collect();
         let added = opened.iter_mut().zip(pieces).try_for_each(|(batch, event)| {
             // The charge of the batch was reserved before it was opened.
-            batch.add(timestamp_ms, event, TargetState { health, is_under_way: false })
+            batch.add(timestamp_ms, event, TargetState { health, is_under_way: false }, &mut None)
         });
         if added.is_err() {
             opened.into_iter().for_each(OpenBatch::cancel);
-            return Err(NotAdded::NoRoom);
+            return added;
         }
         state.next_batch += opened.len() as u64 * BATCH_ID_STRIDE;
         state.used_at = Some(now);
@@ -177,15 +236,14 @@ impl Queue {
         state: &mut State,
         timestamp_ms: i64,
         event: &NewEvent<'_>,
+        spare: &mut Option<Charge>,
         effects: &mut Effects,
     ) -> Result<(), NotAdded> {
         let health = state.health();
         if state.open.is_none() {
             let now = Instant::now();
-            let initial =
-                InitialCapacity { at_once: self.account.budget().is_plentiful(), ..state.last_size };
-            let charge = self.reserve(std::slice::from_ref(event), health)?;
-            let batch = self.open_batch(state.next_batch, charge, initial, now);
+            let charge = self.reserve(std::slice::from_ref(event), health, spare)?;
+            let batch = self.open_batch(state.next_batch, charge, state.last_size, now);
             state.next_batch += BATCH_ID_STRIDE;
             state.used_at = Some(now);
             state.open = Some(Box::new(batch));
@@ -196,7 +254,7 @@ impl Queue {
         }
         let is_under_way = state.is_under_way();
         let Some(open) = state.open.as_mut() else { return Err(NotAdded::NoRoom) };
-        let added = open.add(timestamp_ms, event, TargetState { health, is_under_way });
+        let added = open.add(timestamp_ms, event, TargetState { health, is_under_way }, spare);
         match added {
             // Batches that are under way make room when they are final. Sealed now, this batch could not go before that,
             // and a full buffer would stay full of batches with a single event each.
@@ -264,7 +322,7 @@ mod tests {
         // The slow path makes room for the fast one.
         let is_fast = (0..100).any(|_| {
             let message = [NewEvent::whole(Message::measure(event.message), &event)];
-            queue.push(None, &message, &clock, false, &mut effects).expect("there is room");
+            queue.push(None, &message, &clock, false, &mut None, &mut effects).expect("there is room");
             queue.try_push_small(&event, &clock, &mut effects)
         });
         assert!(is_fast, "the fast path was not taken");

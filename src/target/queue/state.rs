@@ -6,9 +6,10 @@ use tokio::time::Instant;
 
 use super::Service;
 use super::snapshot::LastError;
-use crate::batch::{Batch, InitialCapacity, OpenBatch};
+use crate::batch::{Batch, BatchSize, OpenBatch};
 use crate::clock::Clock;
 use crate::health::Health;
+use crate::memory::Charge;
 use crate::outcome::{EventCounts, Outcome, Reason};
 use crate::target::breaker::CircuitBreaker;
 use crate::target::ready_class::{ReadyClass, Standing};
@@ -21,8 +22,8 @@ const LAST_TIMESTAMP_NEAR_MS: u64 = 60_000;
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) open: Option<Box<OpenBatch>>,
-    /// The size of the last batches. The next one starts with as much capacity.
-    pub(super) last_size: InitialCapacity,
+    /// The size of the last batches, which the next one will probably have too.
+    pub(super) last_size: BatchSize,
     pub(super) waiting: VecDeque<Batch>,
     pub(super) in_flight: Vec<u64>,
     pub(super) breaker: CircuitBreaker,
@@ -146,18 +147,29 @@ impl State {
         }
     }
 
-    /// Memory that dropping all waiting batches would give back, in bytes.
-    pub(super) fn droppable_bytes(&self) -> usize {
-        self.waiting.iter().map(Batch::droppable_bytes).sum()
+    /// Memory that dropping unsent batches would give back, in bytes. Stops counting at `enough`.
+    pub(super) fn droppable_bytes(&self, enough: usize) -> usize {
+        let mut bytes = self.open.as_deref().map_or(0, OpenBatch::droppable_bytes);
+        for batch in &self.waiting {
+            if bytes >= enough {
+                break;
+            }
+            bytes += batch.droppable_bytes();
+        }
+        bytes
     }
 
-    /// Drops the oldest waiting batch. Returns false when no batch waits.
-    pub(super) fn drop_oldest(&mut self) -> bool {
-        let Some(batch) = self.waiting.pop_front() else { return false };
+    /// Drops the oldest unsent batch. Returns its memory, or `None` when there is no such batch.
+    pub(super) fn drop_oldest(&mut self) -> Option<Charge> {
+        if self.waiting.is_empty() {
+            self.seal();
+        }
+        let mut batch = self.waiting.pop_front()?;
         self.used_at = Some(Instant::now());
         self.counts.count(Outcome::Dropped, batch.events());
+        let freed = batch.split_off_droppable();
         batch.finalize(Reason::Overflow.into());
-        true
+        Some(freed)
     }
 
     pub(super) fn may_send(&self, target_concurrency: usize) -> bool {

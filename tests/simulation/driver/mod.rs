@@ -169,7 +169,8 @@ impl Driver {
         for ack in acks {
             let reason = ack.resolution.reason;
             world.note("ack", &[ack.token, reason as u64]);
-            let code = ack.resolution.error.as_ref().and_then(|error| error.code.clone());
+            let code =
+                ack.resolution.error.as_ref().and_then(|error| error.code.as_deref()).map(str::to_owned);
             world.record.add_ack(ack.token, AckRecord { reason, code, fetched_at })?;
         }
         Ok(())

@@ -173,6 +173,11 @@ impl EndpointModel {
         }
     }
 
+    /// The renewal of credentials was cut short, by a shutdown that starts over. The next probe may go at once.
+    pub fn renewal_is_cut_short(&mut self, now: Moment, renewal: u64) {
+        self.renewal_panics(now, renewal);
+    }
+
     fn probe_is_lost(&mut self, index: usize, now: Moment) {
         let lost = self.probes.remove(index).renewal;
         if let State::Paused(paused) = &mut self.state

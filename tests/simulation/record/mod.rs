@@ -170,7 +170,12 @@ fn is_range_final(
     };
     let roots = pieces[events[event].pieces.clone()].iter().filter_map(|piece| {
         let batch = &queues[piece.queue].batches[&piece.batch?];
-        batch.is_half.then_some(&batch.root)
+        match batch.halving {
+            _ if batch.is_half => Some(&batch.root[..]),
+            // One half may be dropped to make room while the other waits.
+            Halving::Perhaps => Some(&batch.pieces[..]),
+            Halving::No => None,
+        }
     });
     is_final(event) && roots.flat_map(|root| root.iter()).all(|piece| is_final(pieces[*piece].event))
 }

@@ -105,7 +105,9 @@ fn check_others_first(
     let mut others = queue.unfinished.iter().filter(|other| **other != key);
     let first = others.find(|other| {
         let other = &queue.batches[other];
-        !other.is_set_aside && !other.may_be_given_up() && waits_before(other, now)
+        // Without memory for its halves, the other batch was set aside too.
+        let may_be_set_aside = other.is_set_aside || other.halving == Halving::Perhaps;
+        !may_be_set_aside && !other.may_be_given_up() && waits_before(other, now)
     });
     match first {
         Some(other) => Err(format!("was refused for an unknown reason, and went out before batch {other}")),

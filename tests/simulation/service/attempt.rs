@@ -87,7 +87,7 @@ impl World {
         };
         let wait = queue.breaker.next_wait(id.key, backoff);
         let batch = self.record.batch_mut(id);
-        batch.last_code = error.code.clone();
+        batch.last_code = error.code.as_deref().map(str::to_owned);
         let was_repeated = batch.take_clock_error();
         match meaning {
             Meaning::Delivered => self.ends_final(id, FinalState::Delivered),

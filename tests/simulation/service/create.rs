@@ -229,7 +229,9 @@ impl World {
                     self.record.batch_mut(id).state = BatchState::SendsAgain { after_clock_error: false };
                 }
                 self.creations.refused_groups.remove(group);
-                if self.creations.unknown_groups.remove(group) {
+                // While a creation of the group is out, the engine takes the group for its own.
+                let is_out = self.creations.groups_out.contains_key(group);
+                if self.creations.unknown_groups.remove(group) || is_out {
                     self.creations.own_groups.insert(group.into());
                 }
             }

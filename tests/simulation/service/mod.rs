@@ -116,6 +116,11 @@ impl Drop for CallGuard {
                 world.attempt_ends(batch, AttemptEnd::Final(FinalState::CutOff), EndpointSign::CutOff);
             }
             CallKind::Retention => {}
+            // A shutdown starts over.
+            CallKind::Renewal if !world.shutdown.is_stopped && !std::thread::panicking() => {
+                world.note("renewal cut short", &[]);
+                world.endpoint.renewal_is_cut_short(now, self.number);
+            }
             CallKind::Renewal => {
                 world.counts.renewals_panicked += 1;
                 world.batch_is_lost_in_renewal(true);
