@@ -39,13 +39,16 @@ const MANUAL: &str = "\
  * Errors    A function that can fail returns a cwl_status, or minus a cwl_status where it returns a number. Then
  *           cwl_last_error() returns a sentence about it, in the same thread. The library writes nothing to stdout
  *           or stderr and sets no environment variable.
- * Signals   The library installs no signal handler. One exception: a profile with `credential_process` starts a child
- *           process. Where pidfd_open cannot be used for it (Linux before 5.10), tokio installs a handler of SIGCHLD.
+ * Signals   The library installs no signal handler and changes no disposition. A profile with `credential_process` starts
+ *           a child process, and waits for that process only.
  * Threads   Any thread may use a handle, several at the same time; each exception is named where it applies. The
- *           library's own threads are named \"cwl-worker\", \"cwl-dns\", \"cwl-state\" and \"cwl-acks\". They block
- *           every signal but those of faults, such as SIGSEGV. After cwl_shutdown has returned, the sink has no thread
- *           and calls nobody back. The exceptions are a callback, a look-up of a host name, and an access to the disk
- *           that began before and have not returned yet.
+ *           library's own threads have names that begin with \"cwl-\". They block every signal but those of faults,
+ *           such as SIGSEGV. After cwl_shutdown has returned, the sink has no thread and calls nobody back. The
+ *           exceptions are a callback, a look-up of a host name, and an access to the disk that began before and have
+ *           not returned yet. The thread of the log callback ends when that callback is replaced by NULL.
+ * Callbacks Run on threads of the library that only call the host. A callback may end its thread (pthread_exit), as
+ *           Python does at its end; then it is not called any more. What a callback uses must stay valid until
+ *           cwl_shutdown has returned (acks), or until it is replaced by NULL (log), or until the process has ended.
  * Fork      A process may fork at any time, and the child goes on with the same handles. The first call that needs the
  *           sink opens one in the child, with the same options, and takes as long as cwl_sink_open. Events that the
  *           parent has accepted stay the parent's, and so do their acks. In the child an ack callback is called on a
