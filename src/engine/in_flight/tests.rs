@@ -120,3 +120,35 @@ async fn a_batch_that_cannot_be_sorted_for_lack_of_memory_is_kept_and_sent_sorte
     let body = String::from_utf8_lossy(&body).into_owned();
     assert!(body.find("early") < body.find("late"), "{body}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_cut_short_is_no_failure_of_its_target_and_is_sent_again_at_once() {
+    let bodies = Arc::<Mutex<Vec<RequestBody>>>::default();
+    let dependencies = Dependencies {
+        api: Arc::new(Silent { bodies: bodies.clone() }),
+        clock: Arc::new(SystemClock),
+        sources: Sources::default(),
+        seed: 1,
+    };
+    let engine = Engine::start(Config::default(), dependencies, &[Handle::current()]);
+    let queue = engine.target(Some("g"), Some("s")).expect("a queue");
+    let event = Event { timestamp_ms: None, message: b"m", token: 7, range: None };
+    engine.push(&queue, &event).expect("pushed");
+    let shared = engine.shared.clone();
+    shared.apply(&queue, queue.make_open_batch_due());
+    let NextGrant::Grant(grant) = shared.pool.next(|_| 0) else { panic!("the target may send") };
+    let (class, cancel) = (grant.class, grant.cancel.clone());
+    let permit = Permit::new(shared.clone(), grant);
+    let batch = queue.take_batch(class).0.expect("a batch that may go");
+    let flight = InFlight::new(shared.clone(), queue.clone(), batch);
+    let mut attempt = Box::pin(sender::attempt(shared, permit, flight));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(attempt.as_mut().poll(&mut context).is_pending());
+
+    cancel.notify_one();
+
+    assert!(attempt.as_mut().poll(&mut context).is_ready());
+    assert_eq!(engine.snapshot().targets_failing, 0);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(lock(&bodies).len(), 2, "it was sent again");
+}

@@ -296,3 +296,19 @@ async fn a_shutdown_cuts_requests_short_only_while_the_endpoint_is_paused() {
     world.pool.start_over();
     assert!(is_cancelled(&probe) && world.grant().is_some_and(|fresh| fresh.probe != probe.probe));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_not_cut_short_for_targets_that_its_place_would_not_help() {
+    let mut world = World::new(4).know_latency();
+    let share = world.pool.share(ReadyClass::Silent);
+    world.push(ReadyClass::Silent, share);
+    let mut silent = world.grants();
+    while silent.len() < share {
+        silent.extend(world.grants_after(SLOW_AFTER).await);
+    }
+    advance(Duration::from_secs(3600)).await;
+    world.push(ReadyClass::Answering, 8);
+    // They take the slots that silent targets leave for the slow lane, and the rest waits for a slot of its own class.
+    assert_eq!(world.grants().len(), 4);
+    assert!(!silent.iter().any(World::is_cancelled), "no silent target waits");
+}
