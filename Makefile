@@ -164,7 +164,7 @@ help: ## List the targets
 
 # ---- prerequisites of the tests ----
 
-C_TEST_PROGRAMS := $(addprefix $(C_TESTS)/,header_c99 header_cxx17 abi plugin ship outcomes hostile no_threads fork callbacks)
+C_TEST_PROGRAMS := $(addprefix $(C_TESTS)/,header_c99 header_cxx17 abi plugin ship outcomes hostile no_threads fork callbacks copies)
 
 c-tests: $(C_TEST_PROGRAMS)
 

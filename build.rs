@@ -117,4 +117,6 @@ fn main() {
     println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libcwl_sink.so.{}", abi_version::CWL_ABI_MAJOR);
     // The object stays loaded when a host closes it, since threads and thread-locals still need its code.
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    // A second copy of the object in the same process calls its own functions, not those of the first.
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic-functions");
 }

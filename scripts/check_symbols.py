@@ -86,11 +86,18 @@ def check_text_relocations():
     return ["the object has text relocations"] if "TEXTREL" in dynamic else []
 
 
+def check_own_functions():
+    """The object must not look its own functions up: another copy of it in the process would be found."""
+    relocations = re.findall(r"\bcwl_\w+", output_of("readelf", "-rW", str(LIBRARY)))
+    return [f"the object looks {name} up" for name in sorted(set(relocations))]
+
+
 CHECKS = {
     "exactly_what_the_header_declares_is_exported": check_exports,
     "soname_header_library_and_package_agree_on_their_versions": check_versions,
     "the_object_stays_when_a_host_closes_it": check_nodelete,
     "the_code_is_position_independent": check_text_relocations,
+    "the_object_calls_its_own_functions": check_own_functions,
 }
 
 

@@ -11,7 +11,7 @@ import sys
 import loopback
 
 PROGRAMS = ["header_c99", "header_cxx17", "abi", "plugin", "ship", "outcomes"]
-PROGRAMS += ["hostile", "no_threads", "fork", "callbacks"]
+PROGRAMS += ["hostile", "no_threads", "fork", "callbacks", "copies"]
 FOLDER = loopback.ROOT / "target" / "c_tests"
 PROGRAM_SECONDS = 600
 VALGRIND_ERROR = 99
