@@ -45,7 +45,7 @@ BUILD_LIBRARY := $(CARGO) rustc --locked --release --lib --crate-type cdylib
 .DEFAULT_GOAL := all
 # The slow steps use all cores by themselves, and two installations at once would compete for apt's lock.
 .NOTPARALLEL:
-.PHONY: all build library cwl-local header docs demo test simulate mutations kill-test bench bench-isolation bench-profile bench-reference check deny clean distclean help c-tests tools
+.PHONY: all install uninstall build library cwl-local header docs demo test simulate mutations kill-test bench bench-isolation bench-profile bench-reference check deny clean distclean help c-tests tools
 
 all: header build ## Build the library, cwl-ship and cwl-local, and renew include/cwl_sink.h
 
@@ -86,6 +86,36 @@ header: library ## Copy the header that the build made to include/
 
 docs: ## Write the documents that are made from the code: docs/CONFIGURATION.md and the table in README.md
 	UPDATE_DOCS=1 $(CARGO) test --locked --test documents
+
+PREFIX  ?= /usr/local
+LIBDIR  ?= $(PREFIX)/lib
+DESTDIR ?=
+VERSION  = $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"$$/\1/p' Cargo.toml)
+SONAME   = libcwl_sink.so.$(shell sed -n 's/^.define CWL_ABI_MAJOR //p' include/cwl_sink.h)
+MANDIR   = $(PREFIX)/share/man
+
+# Builds the library only when there is none, so that an installation as root builds nothing.
+$(LIBRARY):
+	@$(MAKE) --no-print-directory library
+
+# The program finds the installed library in the usual folders of the linker, not in the folder of the build.
+install: $(LIBRARY) ## Install the library, its header and cwl-ship: make install PREFIX=/usr DESTDIR=... LIBDIR=...
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man3
+	install -m 755 $(LIBRARY) $(DESTDIR)$(LIBDIR)/libcwl_sink.so.$(VERSION)
+	ln -sfn libcwl_sink.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sfn $(SONAME) $(DESTDIR)$(LIBDIR)/libcwl_sink.so
+	install -m 644 include/cwl_sink.h $(DESTDIR)$(PREFIX)/include/cwl_sink.h
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' packaging/cwl_sink.pc.in \
+	    >$(DESTDIR)$(LIBDIR)/pkgconfig/cwl_sink.pc
+	$(CC) $(CFLAGS) $(C99) $(SHIP_SOURCES) -o $(DESTDIR)$(PREFIX)/bin/cwl-ship $(LDFLAGS) $(LINK) -lpthread
+	install -m 644 packaging/cwl-ship.1 $(DESTDIR)$(MANDIR)/man1/cwl-ship.1
+	install -m 644 packaging/cwl_sink.3 $(DESTDIR)$(MANDIR)/man3/cwl_sink.3
+
+uninstall: ## Remove what make install has put there
+	rm -f $(DESTDIR)$(LIBDIR)/libcwl_sink.so $(DESTDIR)$(LIBDIR)/$(SONAME) $(DESTDIR)$(LIBDIR)/libcwl_sink.so.$(VERSION)
+	rm -f $(DESTDIR)$(LIBDIR)/pkgconfig/cwl_sink.pc $(DESTDIR)$(PREFIX)/include/cwl_sink.h
+	rm -f $(DESTDIR)$(PREFIX)/bin/cwl-ship $(DESTDIR)$(MANDIR)/man1/cwl-ship.1 $(DESTDIR)$(MANDIR)/man3/cwl_sink.3
 
 demo: build $(VENV_OK) ## Ship a real log of this machine to cwl-local, read it back and compare
 	@$(VENV)/bin/python scripts/demo.py
@@ -189,7 +219,7 @@ $(C_TESTS)/%: c_tests/%.c c_tests/check.h include/cwl_sink.h Makefile | library
 	$(CC) $(CFLAGS) $(C99) $< -o $@ $(LINK) $(C_TEST_LINK)
 
 tools:
-	@PYTHON="$(PYTHON)" CXX="$(CXX)" scripts/need.sh c++ valgrind
+	@PYTHON="$(PYTHON)" CXX="$(CXX)" scripts/need.sh c++ valgrind pkg-config
 
 $(VENV_OK): tests/outside/requirements.txt
 	@PYTHON="$(PYTHON)" scripts/need.sh venv

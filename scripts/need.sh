@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes sure that tools work: need.sh TOOL...   (c++, valgrind, venv)
+# Makes sure that tools work: need.sh TOOL...   (c++, valgrind, pkg-config, venv)
 # Installs missing tools when it runs as root and apt-get is there. Otherwise it prints the command to run.
 set -eu
 
@@ -10,6 +10,7 @@ works() {
     case $1 in
     c++) echo 'int main() {}' | "${CXX:-c++}" -x c++ -fsyntax-only - ;;
     valgrind) valgrind -q true ;;
+    pkg-config) pkg-config --version ;;
     venv) "$python" -c 'import ensurepip, venv' ;;
     esac >/dev/null 2>&1
 }
@@ -18,6 +19,7 @@ packages_of() {
     case $1 in
     c++) echo g++ ;;
     valgrind) echo valgrind libc6-dbg ;;
+    pkg-config) echo pkg-config ;;
     venv) echo python3-venv ;;
     *) echo "need.sh: unknown tool \"$1\"" >&2 && exit 2 ;;
     esac

@@ -69,6 +69,7 @@ SUITES = [
     Suite("README", [*PYTEST, "tests/outside/test_readme.py"], pytest_counts, 1),
     Suite("TLS", [*PYTEST, "tests/outside/test_tls.py"], pytest_counts, 5),
     Suite("end of the process", [*PYTEST, "tests/outside/test_exit.py"], pytest_counts, 5),
+    Suite("installation", [*PYTEST, "tests/outside/test_install.py"], pytest_counts, 5),
     Suite("troubleshooting", [*PYTEST, "tests/outside/test_troubleshooting.py"], pytest_counts, 5),
     Suite("isolation figures", [*PYTEST, "tests/outside/test_isolation_figures.py"], pytest_counts, 1),
     Suite("isolation verdict", [*PYTEST, "tests/outside/test_isolation_verdict.py"], pytest_counts, 1),
