@@ -236,92 +236,6 @@ static void a_removed_log_callback_is_not_called(void)
     cwl_sink_free(sink);
 }
 
-/* ---- a log callback that does not return ---- */
-
-struct slow_listener {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool is_called;
-    bool may_return;
-};
-
-static void return_when_allowed(int32_t level, const char *message, void *user)
-{
-    struct slow_listener *listener = user;
-    (void)level, (void)message;
-    pthread_mutex_lock(&listener->lock);
-    listener->is_called = true;
-    pthread_cond_broadcast(&listener->changed);
-    while (!listener->may_return)
-        pthread_cond_wait(&listener->changed, &listener->lock);
-    pthread_mutex_unlock(&listener->lock);
-}
-
-struct next_listener {
-    pthread_mutex_t lock;
-    int messages;
-};
-
-static void count_message(int32_t level, const char *message, void *user)
-{
-    struct next_listener *listener = user;
-    (void)level, (void)message;
-    pthread_mutex_lock(&listener->lock);
-    listener->messages++;
-    pthread_mutex_unlock(&listener->lock);
-}
-
-static int messages_of(struct next_listener *listener)
-{
-    pthread_mutex_lock(&listener->lock);
-    int messages = listener->messages;
-    pthread_mutex_unlock(&listener->lock);
-    return messages;
-}
-
-static void *set_next_callback(void *listener)
-{
-    CHECK_STATUS(CWL_OK, cwl_set_log_callback(CWL_LOG_DEBUG, count_message, listener));
-    return NULL;
-}
-
-static void a_log_callback_that_hangs_stops_no_sink_while_another_is_set(void)
-{
-    enum { FLUSH_MS = 5000 };
-    struct slow_listener slow = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, false };
-    struct next_listener next = { PTHREAD_MUTEX_INITIALIZER, 0 };
-    CHECK_STATUS(CWL_OK, cwl_set_log_callback(CWL_LOG_DEBUG, return_when_allowed, &slow));
-    cwl_sink *hanging = open_local("hanging");
-    cwl_event event = test_event("m");
-    CHECK_STATUS(CWL_OK, cwl_push_event(hanging, &event));
-    cwl_flush(hanging, 0);
-    pthread_mutex_lock(&slow.lock);
-    while (!slow.is_called)
-        pthread_cond_wait(&slow.changed, &slow.lock);
-    pthread_mutex_unlock(&slow.lock);
-
-    pthread_t setter;
-    CHECK_OR_RETURN(pthread_create(&setter, NULL, set_next_callback, &next) == 0);
-    cwl_sink *other = open_local("beside");
-    bool delivers = true;
-    while (delivers && messages_of(&next) == 0) {
-        CHECK_STATUS(CWL_OK, cwl_push_event(other, &event));
-        delivers = cwl_flush(other, FLUSH_MS) == CWL_OK;
-    }
-    CHECK(delivers);
-
-    pthread_mutex_lock(&slow.lock);
-    slow.may_return = true;
-    pthread_cond_broadcast(&slow.changed);
-    pthread_mutex_unlock(&slow.lock);
-    pthread_join(setter, NULL);
-    CHECK_STATUS(CWL_OK, cwl_shutdown(other, 20000));
-    CHECK_STATUS(CWL_OK, cwl_shutdown(hanging, 20000));
-    CHECK_STATUS(CWL_OK, cwl_set_log_callback(0, NULL, NULL));
-    cwl_sink_free(other);
-    cwl_sink_free(hanging);
-}
-
 int main(int argc, char **argv)
 {
     endpoint = test_endpoint(argc, argv);
@@ -331,6 +245,5 @@ int main(int argc, char **argv)
     RUN(events_of_a_freed_target_are_sent);
     RUN(a_host_may_push_but_not_wait_inside_the_log_callback);
     RUN(a_removed_log_callback_is_not_called);
-    RUN(a_log_callback_that_hangs_stops_no_sink_while_another_is_set);
     return finish();
 }
