@@ -53,6 +53,8 @@ static void a_copy_calls_its_own_functions_and_both_deliver(void)
     cwl_config *config = copy->config_new();
     CHECK_STATUS(CWL_OK, copy->config_set(config, "endpoint_url", endpoint));
     CHECK_STATUS(CWL_OK, copy->config_set(config, "region", "us-east-1"));
+    CHECK_STATUS(CWL_OK, copy->config_set(config, "access_key_id", "test"));
+    CHECK_STATUS(CWL_OK, copy->config_set(config, "secret_access_key", "test"));
     CHECK_STATUS(CWL_OK, copy->config_set(config, "log_group", test_group("copies")));
     CHECK_STATUS(CWL_OK, copy->config_set(config, "log_stream", "of the copy"));
     CHECK_STATUS(CWL_OK, copy->open(config, &second));

@@ -100,9 +100,11 @@ static void events_are_kept_while_no_thread_can_start_and_delivered_afterwards(v
     }
     CHECK_STATUS(CWL_ERR_TIMEOUT, cwl_flush(sink, 500));
     CHECK_EQUAL(10, stats_of(sink).pending_events);
+    for (int64_t until = now_ms() + 60000; atomic_load(&limits_named) == 0 && now_ms() < until;)
+        sleep_ms(1);
     CHECK(atomic_load(&limits_named) > 0);
     atomic_store(&threads_left, INT_MAX);
-    CHECK_STATUS(CWL_OK, cwl_flush(sink, 20000));
+    CHECK_STATUS(CWL_OK, cwl_flush(sink, 60000));
     CHECK_EQUAL(10, stats_of(sink).delivered_events);
     CHECK_STATUS(CWL_OK, cwl_shutdown(sink, 1000));
     cwl_sink_free(sink);

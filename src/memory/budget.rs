@@ -223,15 +223,23 @@ impl Charge {
         spare: &mut Option<Charge>,
         health: Health,
     ) -> Result<(), NoRoom> {
-        let spared = spare.as_ref().map_or(0, Charge::bytes).min(more);
+        match spare {
+            Some(spare) => self.grow_with(spare, more, health),
+            None => self.grow(more, |budget, held, used| budget.admits(health, held, more, used)),
+        }
+    }
+
+    // Rare. Not inlined, so that nothing of `spare` is read before it is known to be there.
+    #[cold]
+    #[inline(never)]
+    fn grow_with(&mut self, spare: &mut Charge, more: usize, health: Health) -> Result<(), NoRoom> {
+        let spared = spare.bytes.min(more);
         let rest = more - spared;
         if rest > 0 {
             self.grow(rest, |budget, held, used| budget.admits(health, held, rest, used))?;
         }
-        if let Some(spare) = spare {
-            spare.bytes -= spared;
-            self.bytes += spared;
-        }
+        spare.bytes -= spared;
+        self.bytes += spared;
         Ok(())
     }
 
