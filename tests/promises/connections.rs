@@ -77,7 +77,8 @@ fn a_connection_that_goes_silent_costs_one_request_its_time_out_and_nobody_else_
     relay.kill_connections();
     send_all();
     let (took, stats) = (begin.elapsed(), host.stats());
-    assert!(took < Duration::from_millis(4500), "a time-out of 2 s and a retry took {took:?}");
+    // The time-out of 2 s, a back-off of 1 to 2 s, and time for a busy machine.
+    assert!(took < Duration::from_secs(8), "a time-out of 2 s and a retry took {took:?}");
     assert!(stats.requests_failed - failed <= before as u64, "one for each connection: {}", host.json());
     assert_eq!((stats.targets_failing, stats.endpoint_paused), (0, 0), "{}", host.json());
     let begin = Instant::now();

@@ -73,8 +73,9 @@ fn assert_denied_groups_cost_nothing(denied_groups: usize, options: &[(&str, &st
     let stop = AtomicBool::new(false);
     let (run, accepted) = thread::scope(|scope| {
         let denied = scope.spawn(|| push_denied(&host, &groups, &stop));
+        let stops = StopAtEnd(&stop);
         let run = push_allowed(&local, &host, duration);
-        stop.store(true, Ordering::Relaxed);
+        drop(stops);
         (run, denied.join().expect("no panic"))
     });
 
@@ -97,6 +98,15 @@ fn assert_denied_groups_cost_nothing(denied_groups: usize, options: &[(&str, &st
     );
     assert_eq!(stats.delivered_events, run.pushed);
     println!("{denied_groups} denied groups: {rate:.3} of the rate alone, {} requests", stats.requests);
+}
+
+/// Stops the other thread, also after a panic: the scope waits for that thread.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
