@@ -87,7 +87,7 @@ fn a_connection_that_goes_silent_costs_one_request_its_time_out_and_nobody_else_
     for group in &groups {
         assert_eq!(local.event_count(group), 3, "{group}: nothing is lost, and nothing is stored twice");
     }
-    for first in relay.first_bytes() {
+    for first in relay.first_bytes().iter().filter(|first| !first.is_empty()) {
         let offers = |protocol: &[u8]| first.windows(protocol.len()).any(|bytes| bytes == protocol);
         assert!(offers(b"\x08http/1.1") && !offers(b"\x02h2"), "HTTP/2 shares a connection among requests");
     }

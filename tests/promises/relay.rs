@@ -6,6 +6,9 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
+/// The bytes of a connection that are kept, at least: more than the first message of TLS, which comes in pieces.
+const FIRST_BYTES: usize = 4096;
+
 /// See the module. Dropping it ends all connections and waits for its threads.
 pub struct Relay {
     addr: SocketAddr,
@@ -45,10 +48,11 @@ impl Relay {
                     let to_host = accepted.expect("a connection");
                     let to_endpoint = TcpStream::connect(endpoint).expect("the endpoint");
                     let number = locked.connections.len();
-                    let threads = [(&to_host, &to_endpoint), (&to_endpoint, &to_host)].map(|(from, to)| {
+                    let ways = [(&to_host, &to_endpoint, true), (&to_endpoint, &to_host, false)];
+                    let threads = ways.map(|(from, to, is_of_host)| {
                         let (from, to) = (from.try_clone().expect("it"), to.try_clone().expect("it"));
                         let state = state.clone();
-                        thread::spawn(move || carry(from, to, number, &state))
+                        thread::spawn(move || carry(from, to, (number, is_of_host), &state))
                     });
                     locked.connections.push(Connection {
                         to_host,
@@ -85,13 +89,13 @@ impl Relay {
 }
 
 /// Carries bytes one way until the connection ends.
-fn carry(mut from: TcpStream, mut to: TcpStream, number: usize, state: &Mutex<State>) {
+fn carry(mut from: TcpStream, mut to: TcpStream, (number, is_of_host): (usize, bool), state: &Mutex<State>) {
     let mut bytes = [0; 16 * 1024];
     while let Ok(read @ 1..) = from.read(&mut bytes) {
         let mut locked = state.lock().expect("no panic");
         let connection = &mut locked.connections[number];
-        if connection.first.is_empty() {
-            connection.first = bytes[..read].to_vec();
+        if is_of_host && connection.first.len() < FIRST_BYTES {
+            connection.first.extend_from_slice(&bytes[..read]);
         }
         if connection.is_dead {
             continue;
