@@ -17,7 +17,6 @@ use crate::sources::Sources;
 use crate::sync::lock;
 
 /// A service that never answers.
-#[derive(Default)]
 struct Silent {
     /// The bodies of the requests.
     bodies: Arc<Mutex<Vec<RequestBody>>>,
@@ -42,14 +41,18 @@ impl LogsApi for Silent {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_attempt_that_is_dropped_gives_its_batch_back_until_the_sink_has_stopped() {
-    let dependencies = Dependencies {
-        api: Arc::new(Silent::default()),
+fn dependencies(bodies: &Arc<Mutex<Vec<RequestBody>>>) -> Dependencies {
+    Dependencies {
+        api: Arc::new(Silent { bodies: bodies.clone() }),
         clock: Arc::new(SystemClock),
         sources: Sources::default(),
         seed: 1,
-    };
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_is_dropped_gives_its_batch_back_until_the_sink_has_stopped() {
+    let dependencies = dependencies(&Arc::default());
     let engine = Engine::start(Config::default(), dependencies, &[Handle::current()]);
     engine.acks().enable();
     let queue = engine.target(Some("g"), Some("s")).expect("a queue");
@@ -83,12 +86,7 @@ async fn an_attempt_that_is_dropped_gives_its_batch_back_until_the_sink_has_stop
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_cannot_be_sorted_for_lack_of_memory_is_kept_and_sent_sorted_later() {
     let bodies = Arc::<Mutex<Vec<RequestBody>>>::default();
-    let dependencies = Dependencies {
-        api: Arc::new(Silent { bodies: bodies.clone() }),
-        clock: Arc::new(SystemClock),
-        sources: Sources::default(),
-        seed: 1,
-    };
+    let dependencies = dependencies(&bodies);
     let mut config = Config::default();
     config.retry_max_age = Duration::ZERO;
     let engine = Engine::start(config, dependencies, &[Handle::current()]);
@@ -124,12 +122,7 @@ async fn a_batch_that_cannot_be_sorted_for_lack_of_memory_is_kept_and_sent_sorte
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_cut_short_is_no_failure_of_its_target_and_is_sent_again_at_once() {
     let bodies = Arc::<Mutex<Vec<RequestBody>>>::default();
-    let dependencies = Dependencies {
-        api: Arc::new(Silent { bodies: bodies.clone() }),
-        clock: Arc::new(SystemClock),
-        sources: Sources::default(),
-        seed: 1,
-    };
+    let dependencies = dependencies(&bodies);
     let engine = Engine::start(Config::default(), dependencies, &[Handle::current()]);
     let queue = engine.target(Some("g"), Some("s")).expect("a queue");
     let event = Event { timestamp_ms: None, message: b"m", token: 7, range: None };
