@@ -25,6 +25,11 @@ impl BodyLimitModel {
         self.max_bytes.is_some_and(|max| bytes > max)
     }
 
+    /// Returns true if a body of this size may be halved before it is sent.
+    pub fn may_be_exceeded_by(&self, bytes: usize) -> bool {
+        self.is_exceeded_by(bytes) || (self.has_timed_out && bytes > LEARNED_BYTES_MIN)
+    }
+
     /// A body of this size had no answer within the time-out.
     pub fn on_timed_out(&mut self, bytes: usize) {
         self.has_timed_out |= bytes >= LEARNED_BYTES_MIN;

@@ -47,7 +47,7 @@ impl Record {
             let is_longer = batch.pieces.len() > pieces.len()
                 && batch.pieces.windows(pieces.len()).any(|window| window == pieces);
             let is_too_large = match &batch.body {
-                Some(body) => limit.is_exceeded_by(body.len()),
+                Some(body) => limit.may_be_exceeded_by(body.len()),
                 None => limit.is_known(),
             };
             let was_halved = is_ready && (is_too_large || batch.halving == Halving::Perhaps);
