@@ -46,9 +46,10 @@ const MANUAL: &str = "\
  *           such as SIGSEGV. After cwl_shutdown has returned, the sink has no thread and calls nobody back. The
  *           exceptions are a callback, a look-up of a host name, and an access to the disk that began before and have
  *           not returned yet. The thread of the log callback ends when that callback is replaced by NULL.
- * Callbacks Run on threads of the library that only call the host. A callback may end its thread (pthread_exit), as
- *           Python does at its end; then it is not called any more. What a callback uses must stay valid until
- *           cwl_shutdown has returned (acks), or until it is replaced by NULL (log), or until the process has ended.
+ * Callbacks Run on threads of the library that only call the host. A callback may end its thread (pthread_exit); then it
+ *           is not called any more. What a callback uses must stay valid until cwl_shutdown has returned (acks), or
+ *           until it is replaced by NULL (log), or until the process has ended. A host of Python does both by atexit:
+ *           the interpreter crashes when a thread calls it after its end.
  * Fork      A process may fork at any time, and the child goes on with the same handles. The first call that needs the
  *           sink opens one in the child, with the same options, and takes as long as cwl_sink_open. Events that the
  *           parent has accepted stay the parent's, and so do their acks. In the child an ack callback is called on a

@@ -1,6 +1,6 @@
 /*
- * Tests of callbacks that do what a host may do in them: take their time, or end their thread, as an interpreter of
- * Python does when it has ended. Neither holds up the library, and neither ends the process.
+ * Tests of callbacks that do what a host may do in them: take their time, or end their thread. Neither holds up the
+ * library, and neither ends the process.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

@@ -32,9 +32,10 @@
  *           such as SIGSEGV. After cwl_shutdown has returned, the sink has no thread and calls nobody back. The
  *           exceptions are a callback, a look-up of a host name, and an access to the disk that began before and have
  *           not returned yet. The thread of the log callback ends when that callback is replaced by NULL.
- * Callbacks Run on threads of the library that only call the host. A callback may end its thread (pthread_exit), as
- *           Python does at its end; then it is not called any more. What a callback uses must stay valid until
- *           cwl_shutdown has returned (acks), or until it is replaced by NULL (log), or until the process has ended.
+ * Callbacks Run on threads of the library that only call the host. A callback may end its thread (pthread_exit); then it
+ *           is not called any more. What a callback uses must stay valid until cwl_shutdown has returned (acks), or
+ *           until it is replaced by NULL (log), or until the process has ended. A host of Python does both by atexit:
+ *           the interpreter crashes when a thread calls it after its end.
  * Fork      A process may fork at any time, and the child goes on with the same handles. The first call that needs the
  *           sink opens one in the child, with the same options, and takes as long as cwl_sink_open. Events that the
  *           parent has accepted stay the parent's, and so do their acks. In the child an ack callback is called on a
@@ -506,7 +507,7 @@ typedef void (*cwl_ack_callback)(const struct cwl_ack *acks, size_t count, void 
  *
  * Called from one thread of the library, one call at a time, never while the library holds a lock. Messages wait
  * while it runs; when a thousand wait, further ones are only counted, and a message says how many. It must not throw.
- * It may end its thread (`pthread_exit`), as Python does at its end: then no more messages come.
+ * It may end its thread (`pthread_exit`): then no more messages come.
  *
  * It may push events; these pushes make no log messages. Calls that wait for the library (`cwl_flush`,
  * `cwl_shutdown`, `cwl_sink_open`, `cwl_poll_acks` with a time-out) and `cwl_set_log_callback` return

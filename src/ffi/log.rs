@@ -40,7 +40,7 @@ pub enum cwl_log_level {
 ///
 /// Called from one thread of the library, one call at a time, never while the library holds a lock. Messages wait
 /// while it runs; when a thousand wait, further ones are only counted, and a message says how many. It must not throw.
-/// It may end its thread (`pthread_exit`), as Python does at its end: then no more messages come.
+/// It may end its thread (`pthread_exit`): then no more messages come.
 ///
 /// It may push events; these pushes make no log messages. Calls that wait for the library (`cwl_flush`,
 /// `cwl_shutdown`, `cwl_sink_open`, `cwl_poll_acks` with a time-out) and `cwl_set_log_callback` return

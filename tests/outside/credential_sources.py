@@ -18,7 +18,7 @@ SECONDS = 100
 
 # The beginning of every host. The arguments are the address of the endpoint, the log group, and options of the sink.
 PREAMBLE = """
-import json, sys, host
+import json, sys, time, host
 endpoint, group, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 options = {"endpoint_url": endpoint, "log_group": group, "log_stream": "s", "flush_interval_ms": 10} | options
 

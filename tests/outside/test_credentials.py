@@ -39,11 +39,14 @@ with host.diagnostics() as texts:
 sink.shutdown(5_000)
 """
 
-# Prints the error of the opening, or "open".
+# Prints the error of the opening, or "open" and the first message.
 OPEN = """
 with host.diagnostics() as texts:
     try:
         sink = host.Sink(**options)
+        until = time.monotonic() + 20
+        while not texts and time.monotonic() < until:
+            time.sleep(0.01)
         print("open", " | ".join(texts))
         sink.free()
     except host.CwlError as error:

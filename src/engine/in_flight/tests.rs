@@ -145,3 +145,21 @@ async fn a_request_that_is_cut_short_is_no_failure_of_its_target_and_is_sent_aga
     sleep(Duration::from_millis(1)).await;
     assert_eq!(lock(&bodies).len(), 2, "it was sent again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_larger_than_the_endpoint_takes_is_halved_before_it_is_sent() {
+    let bodies = Arc::<Mutex<Vec<RequestBody>>>::default();
+    let mut config = Config::default();
+    config.gzip = false;
+    let engine = Engine::start(config, dependencies(&bodies), &[Handle::current()]);
+    engine.shared.body_limit.on_refused(200_000);
+    let queue = engine.target(Some("g"), Some("s")).expect("a queue");
+    for token in 0..2 {
+        let event = Event { timestamp_ms: None, message: &[b'x'; 80_000], token, range: None };
+        engine.push(&queue, &event).expect("pushed");
+    }
+    let _awaited = engine.flush();
+    sleep(Duration::from_millis(1)).await;
+    let sizes: Vec<_> = lock(&bodies).iter().map(|body| body.bytes.len()).collect();
+    assert!(!sizes.is_empty() && sizes.iter().all(|size| *size <= 100_000), "{sizes:?}");
+}
