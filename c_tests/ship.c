@@ -199,6 +199,14 @@ static void set_sink(struct listener *listener, cwl_sink *sink)
     pthread_mutex_unlock(&listener->lock);
 }
 
+static int pushed_by(struct listener *listener)
+{
+    pthread_mutex_lock(&listener->lock);
+    int pushed = listener->pushed;
+    pthread_mutex_unlock(&listener->lock);
+    return pushed;
+}
+
 static void a_host_may_push_but_not_wait_inside_the_log_callback(void)
 {
     struct listener listener = { PTHREAD_MUTEX_INITIALIZER, NULL, 0, 0, 0, 0, CWL_OK };
@@ -208,6 +216,8 @@ static void a_host_may_push_but_not_wait_inside_the_log_callback(void)
     cwl_event event = test_event("the host's own event");
     CHECK_STATUS(CWL_OK, cwl_push_event(sink, &event));
     CHECK_STATUS(CWL_OK, cwl_flush(sink, 20000)); /* creates group and stream, which is logged */
+    for (int waited_ms = 0; pushed_by(&listener) == 0 && waited_ms < 20000; waited_ms++)
+        sleep_ms(1);
     set_sink(&listener, NULL);
     CHECK_STATUS(CWL_OK, cwl_flush(sink, 20000));
     CHECK_STATUS(CWL_OK, cwl_shutdown(sink, 20000));

@@ -945,7 +945,8 @@ int cwl_ack_fd(struct cwl_sink *sink);
  * `cwl_log_level`) and more severe ones. NULL ends the messages. Without a callback the library says nothing: it
  * never writes to stdout or stderr.
  *
- * Starts one thread, which ends when the callback is replaced by NULL. Replace it by NULL before `dlclose`.
+ * Starts one thread, which ends when the callback is replaced by NULL. Replace it by NULL before `dlclose`. The old
+ * callback still gets the messages that wait by then, for at most 500 ms.
  *
  * Blocks, without a time-out, until a running call of the old callback has returned; then the old `user` may be freed.
  * Any thread, but one at a time, and not inside a callback.

@@ -61,12 +61,15 @@ static MAX_LEVEL: AtomicU8 = AtomicU8::new(0);
 
 /// The longest wait for the callback at a shutdown.
 const LAST_MESSAGES: Duration = Duration::from_millis(50);
+/// The longest wait for messages that were there before the callback was replaced by NULL.
+const MESSAGES_AT_END: Duration = Duration::from_millis(500);
 
 /// Registers a callback for the log messages of all sinks of the process. It receives messages of `level` (a
 /// `cwl_log_level`) and more severe ones. NULL ends the messages. Without a callback the library says nothing: it
 /// never writes to stdout or stderr.
 ///
-/// Starts one thread, which ends when the callback is replaced by NULL. Replace it by NULL before `dlclose`.
+/// Starts one thread, which ends when the callback is replaced by NULL. Replace it by NULL before `dlclose`. The old
+/// callback still gets the messages that wait by then, for at most 500 ms.
 ///
 /// Blocks, without a time-out, until a running call of the old callback has returned; then the old `user` may be freed.
 /// Any thread, but one at a time, and not inside a callback.
@@ -120,6 +123,7 @@ fn set_host(host: Option<Host>, max_level: u8) -> Result<(), FfiError> {
     CALLBACK.store(std::ptr::null_mut(), Ordering::Release);
     let Some(host) = host else {
         if let Some(thread) = THREAD.get() {
+            thread.wait_for_messages(Some(Instant::now() + MESSAGES_AT_END));
             thread.end();
         }
         return Ok(());
