@@ -175,7 +175,8 @@ fn targets_whose_connections_are_reset_fail_by_themselves_while_others_deliver()
         let begin = Instant::now();
         let all = |local: &Local| healthy.iter().all(|group| local.event_count(group) > number);
         assert!(local.wait_until(SOON, all), "{number}");
-        assert!(begin.elapsed() < Duration::from_secs(3), "event {number} waited {:?}", begin.elapsed());
+        // Many resets in a row look like an outage, until a probe shows that it is none: every 2 s at most.
+        assert!(begin.elapsed() < Duration::from_secs(6), "event {number} waited {:?}", begin.elapsed());
     }
     let stats = host.stats();
     assert_eq!((stats.endpoint_paused, stats.concurrency_limit), (0, 2));
