@@ -39,7 +39,7 @@ pub const RETENTION_DAYS: [u32; 22] =
 /// Fluent Bit image.
 pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(4);
 
-/// How long a connection may be silent before the kernel asks the peer whether it is still there, and the time between two
+/// The time for which a connection may be silent before the kernel asks the peer whether it is still there, and the time between two
 /// such questions. Firewalls forget a silent connection after a minute and more; load balancers of AWS after 350 s.
 pub const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 

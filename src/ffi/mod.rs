@@ -1,6 +1,6 @@
 //! The C ABI, for C, Go, Python and every other language that can load a shared object.
 //!
-//! This is the only unsafe code. Every C entry has the same four steps: it enters through the boundary, checks its
+//! Nearly all unsafe code is here; the rest is in `process` and `threads`. Every C entry has the same four steps: it enters through the boundary, checks its
 //! pointers, calls the library, and returns a status.
 //!
 //! | file | what it does |

@@ -19,7 +19,7 @@ use crate::sink::{Sink, WaitError};
 use crate::target::Queue;
 use crate::threads;
 
-/// What the handles of a sink, its targets and its sources share. See the module.
+/// The part that the handles of a sink, of its targets and of its sources share. See the module.
 pub struct SharedSink {
     config: Config,
     /// The process that opened the sink.

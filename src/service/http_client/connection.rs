@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection as Connect};
 
-/// What carries bytes both ways.
+/// Carries bytes both ways.
 trait Transport: Read + Write + Connect + Send + Unpin {}
 
 impl<T: Read + Write + Connect + Send + Unpin> Transport for T {}

@@ -28,7 +28,7 @@ pub(super) struct NotConnected {
     pub source: BoxError,
 }
 
-/// What an operator can do about a connection that could not be opened.
+/// A hint for the operator about a connection that could not be opened.
 fn hint(source: &(dyn StdError + 'static)) -> &'static str {
     let tls = chain(source).find_map(|error| error.downcast_ref());
     match tls {
@@ -49,7 +49,7 @@ pub fn is_wrapper(error: &(dyn StdError + 'static)) -> bool {
 #[error("the answer is too large to come from CloudWatch Logs")]
 pub(super) struct AnswerTooLarge;
 
-/// What became of the body of an answer that could not be read to its end.
+/// The error of an answer whose body could not be read to its end.
 pub(super) fn body_error(error: BoxError) -> BoxError {
     if error.is::<LengthLimitError>() { AnswerTooLarge.into() } else { error }
 }

@@ -15,7 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::sync::lock;
 
-/// How long certificates count without being read again. A CA that is taken out is trusted for as long.
+/// The time for which certificates count without being read again. A CA that is taken out is trusted for as long.
 const VALID_FOR: Duration = Duration::from_secs(60);
 
 /// See the module.
